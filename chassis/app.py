@@ -1,0 +1,132 @@
+"""The HTTP frame of a service: health, metrics, request ids, CORS, and errors as problem+json (RFC 9457)."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+import structlog
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.middleware.cors import CORSMiddleware
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from chassis import logs, metrics
+from chassis.health import Health
+from chassis.settings import Settings
+from protocol.names import new_id
+
+log = logs.get(__name__)
+
+VERSION = "0.1.0"
+Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
+
+
+class Problem(Exception):
+    """A request answered no. `code` is stable; `retry_after` in seconds."""
+
+    def __init__(self, status: int, code: str, detail: str, retry_after: int | None = None) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.retry_after = retry_after
+
+
+def problem_response(status: int, code: str, detail: str, retry_after: int | None = None) -> JSONResponse:
+    """Return the problem+json answer for (`status`, `code`, `detail`)."""
+    headers = {"Retry-After": str(retry_after)} if retry_after is not None else {}
+    if status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    body = {"type": "about:blank", "title": code.replace("_", " "), "status": status, "detail": detail, "code": code}
+    return JSONResponse(body, status, headers, media_type="application/problem+json")
+
+
+class RequestLog:
+    """ASGI middleware: binds a request id, counts and logs each HTTP request by its route template."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on; WebSockets are counted by the gateway itself."""
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        request_id = new_id()
+        status = 500
+        started = time.perf_counter()
+
+        async def watch(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
+            await send(message)
+
+        with structlog.contextvars.bound_contextvars(request_id=request_id):
+            try:
+                await self.app(scope, receive, watch)
+            finally:
+                seconds = time.perf_counter() - started
+                route = getattr(scope.get("route"), "path", "unmatched")
+                metrics.http_requests.labels(route, scope["method"], str(status)).inc()
+                metrics.http_duration.labels(route).observe(seconds)
+                write = log.debug if route.startswith(("/health", "/metrics")) else log.info
+                write("request", route=route, method=scope["method"], status=status, seconds=round(seconds, 4))
+
+
+def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **options: Any) -> FastAPI:
+    """Return a FastAPI application that stands like every service of ours; `options` go to FastAPI."""
+    app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=lifespan, **options)
+    app.add_middleware(
+        CORSMiddleware,
+        allow_origins=settings.origins,
+        allow_methods=["GET", "POST"],
+        allow_headers=["Authorization", "Content-Type"],
+        max_age=600,
+    )
+    app.add_middleware(RequestLog)
+
+    @app.get("/health/live", include_in_schema=False)
+    async def live() -> dict[str, str]:
+        return {"status": "alive"}
+
+    @app.get("/health/ready", include_in_schema=False)
+    async def ready() -> Response:
+        missing = await health.missing()
+        body = {"status": "not ready" if missing else "ready", "missing": missing}
+        return JSONResponse(body, 503 if missing else 200)
+
+    @app.get("/metrics", include_in_schema=False)
+    def metrics_page() -> Response:
+        body, content_type = metrics.render()
+        return Response(body, media_type=content_type)
+
+    @app.exception_handler(Problem)
+    async def on_problem(_: Request, error: Problem) -> Response:
+        return problem_response(error.status, error.code, error.detail, error.retry_after)
+
+    @app.exception_handler(RequestValidationError)
+    async def on_invalid(_: Request, error: RequestValidationError) -> Response:
+        # The field's path and the rule, never the value: it may be a password.
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return problem_response(422, "invalid_request", f"{where}: {first['msg']}")
+
+    @app.exception_handler(HTTPException)
+    async def on_http(_: Request, error: HTTPException) -> Response:
+        codes = {401: "invalid_token", 403: "forbidden", 404: "not_found", 405: "method_not_allowed"}
+        return problem_response(error.status_code, codes.get(error.status_code, "refused"), str(error.detail))
+
+    @app.exception_handler(Exception)
+    async def on_error(_: Request, error: Exception) -> Response:
+        log.error("request failed", exc_info=error)
+        return problem_response(500, "internal", "the request failed; the service's log has the reason")
+
+    return app
+
+
+__all__ = ["VERSION", "AsyncIterator", "Problem", "create", "problem_response"]

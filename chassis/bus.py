@@ -1,0 +1,264 @@
+"""The connection to NATS: the only importer of `nats`.
+
+What nats-py leaves open is closed here (each tried with 2.16.0): an over-long subject or a payload that only its headers
+make too large ends its connection for ever, so both are refused before it sees them; it buffers publications while
+disconnected, so buffering is off; it gives up reconnecting by default, so it never does; should it close all the same,
+the process ends and is started again.
+"""
+
+import asyncio
+import os
+import signal
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Self
+
+
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+from nats.micro import add_service
+from nats.micro.request import Request
+from nats.micro.service import EndpointConfig, Service, ServiceConfig
+
+from chassis import logs, metrics
+from chassis.settings import Settings
+from protocol.names import new_id
+
+log = logs.get(__name__)
+
+MAX_SUBJECT = 512
+RECONNECT_WAIT_SECONDS = 0.25
+CONNECT_SECONDS = 2
+MAX_PARTS = 4096
+"""Most messages of one answer to `request_many`; the caller asks for fewer."""
+
+
+class BusError(Exception):
+    """NATS could not do what was asked."""
+
+
+class Unavailable(BusError):
+    """No connection, nobody who answers, or no answer in time. It may have been done all the same: retry with the same id."""
+
+
+class TooLarge(BusError):
+    """The subject or the message is larger than NATS takes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One NATS message."""
+
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+
+
+Receive = Callable[[Message], None]
+Respond = Callable[[bytes], Awaitable[None]]
+Serve = Callable[[bytes, Respond], Awaitable[None]]
+"""Takes a request's body and a way to answer; must return at once (spawn bounded work)."""
+
+
+class Bus:
+    """One connection of one process. Usable at once; every call fails with `Unavailable` while NATS is away."""
+
+    def __init__(self, settings: Settings, service: str) -> None:
+        self._settings = settings
+        self._service = service
+        self._client = Client()
+        self._inbox = f"_INBOX_{service}"
+        self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
+        self._services: list[Service] = []
+        self._on_connect: list[Callable[[], None]] = []
+        self._on_disconnect: list[Callable[[], None]] = []
+        self._closing = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether NATS can be reached, as far as is known now."""
+        return self._client.is_connected
+
+    def on_connect(self, call: Callable[[], None]) -> None:
+        """Have `call` called each time the connection is made again."""
+        self._on_connect.append(call)
+
+    def on_disconnect(self, call: Callable[[], None]) -> None:
+        """Have `call` called each time the connection is lost."""
+        self._on_disconnect.append(call)
+
+    async def ready(self) -> str | None:
+        """Health check: None when connected."""
+        return None if self.connected else "no connection to NATS"
+
+    async def connect(self) -> None:
+        """Connect, trying until NATS answers."""
+        settings = self._settings
+        await self._client.connect(
+            servers=settings.nats_servers,
+            name=self._service,
+            user=settings.nats_user or self._service,
+            password=settings.nats_password.get_secret_value(),
+            inbox_prefix=self._inbox,
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # any number of seconds
+            connect_timeout=CONNECT_SECONDS,
+            ping_interval=settings.nats_ping_seconds,  # type: ignore[arg-type]
+            max_outstanding_pings=2,
+            pending_size=0,
+            error_cb=self._errored,
+            disconnected_cb=self._disconnected,
+            reconnected_cb=self._reconnected,
+            closed_cb=self._closed,
+        )
+        await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
+        metrics.nats_connected.set(1)
+        log.info("connected to NATS")
+
+    async def close(self) -> None:
+        """Withdraw our services, then close the connection."""
+        self._closing = True
+        metrics.nats_connected.set(0)
+        if self._client.is_connected:
+            for service in self._services:
+                await service.stop()
+        await self._client.close()
+
+    async def __aenter__(self) -> Self:
+        await self.connect()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def publish(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
+        """Send without waiting for anything; raise `Unavailable` while disconnected."""
+        self._check(subject, body, headers)
+        try:
+            await self._client.publish(subject, body, headers=headers)
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
+
+    async def request(
+        self, subject: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None
+    ) -> Message:
+        """Send and wait for one answer, at most `seconds` (default: the setting); raise `Unavailable` without one."""
+        self._check(subject, body, headers)
+        seconds = seconds or self._settings.nats_request_seconds
+        try:
+            answer = await self._client.request(subject, body, timeout=seconds, headers=headers)
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
+        return _message(answer)
+
+    async def request_many(self, subject: str, body: bytes, seconds: float | None = None) -> list[Message]:
+        """Send and collect answers until one with a `Status` header ends them; it is the last of the list."""
+        self._check(subject, body, None)
+        token = new_id()
+        future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        self._many[token] = ([], future)
+        try:
+            await self._client.publish(subject, body, reply=f"{self._inbox}.many.{token}")
+            return await asyncio.wait_for(future, seconds or self._settings.nats_request_seconds)
+        except (errors.Error, TimeoutError) as error:
+            raise Unavailable(type(error).__name__) from error
+        finally:
+            del self._many[token]
+
+    async def subscribe(self, subject: str, receive: Receive) -> Subscription:
+        """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
+        self._check(subject, b"", None)
+
+        async def received(message: Msg) -> None:
+            receive(_message(message))
+
+        try:
+            return await self._client.subscribe(subject, cb=received)
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
+
+    async def unsubscribe(self, subscription: Subscription) -> None:
+        """End a subscription; nothing to do when NATS is away or it has ended."""
+        try:
+            await subscription.unsubscribe()
+        except errors.Error as error:
+            log.debug("unsubscribe without a connection", error=type(error).__name__)
+
+    async def flush(self) -> None:
+        """Wait until NATS has taken all that was sent, subscriptions included; raise `Unavailable` otherwise."""
+        try:
+            await self._client.flush(timeout=self._settings.nats_request_seconds)  # type: ignore[arg-type]
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
+
+    async def serve(self, name: str, version: str, queue: str, endpoints: dict[str, Serve]) -> None:
+        """Offer a NATS micro service: subject to what serves it, one queue group for all replicas."""
+        service = await add_service(self._client, ServiceConfig(name=name, version=version, queue_group=queue))
+        for subject, serve in endpoints.items():
+            endpoint = EndpointConfig(name=subject.replace(".", "-"), subject=subject, handler=_endpoint(serve))
+            await service.add_endpoint(endpoint)
+        self._services.append(service)
+
+    def _check(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
+        if not self._client.is_connected:
+            raise Unavailable("no connection to NATS")
+        size = len(body) + sum(len(key) + len(value.encode()) + 4 for key, value in (headers or {}).items()) + 14
+        if len(subject) > MAX_SUBJECT or size > self._client.max_payload:
+            raise TooLarge(f"{size} bytes")
+
+    async def _part_received(self, message: Msg) -> None:
+        waiting = self._many.get(message.subject.rpartition(".")[2])
+        if waiting is None or waiting[1].done():
+            return  # the caller gave up waiting
+        parts, future = waiting
+        part = _message(message)
+        parts.append(part)
+        if "Status" in part.headers or len(parts) >= MAX_PARTS:
+            future.set_result(parts)
+
+    async def _errored(self, error: Exception) -> None:
+        metrics.nats_errors.labels(type(error).__name__).inc()
+        if self._client.is_connected:
+            log.warning("NATS error", error=type(error).__name__, detail=str(error)[:200])
+
+    async def _disconnected(self) -> None:
+        if self._closing:
+            return
+        metrics.nats_connected.set(0)
+        log.warning("NATS connection lost")
+        for call in self._on_disconnect:
+            call()
+
+    async def _reconnected(self) -> None:
+        metrics.nats_connected.set(1)
+        metrics.nats_reconnects.inc()
+        log.info("NATS connection made again")
+        for call in self._on_connect:
+            call()
+
+    async def _closed(self) -> None:
+        if not self._closing:
+            log.error("the NATS client closed for good; ending the process")
+            os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _message(message: Msg) -> Message:
+    return Message(message.subject, message.headers or {}, message.data)
+
+
+def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
+    async def handle(request: Request) -> None:
+        async def respond(body: bytes) -> None:
+            try:
+                await request.respond(body)
+            except errors.Error as error:  # the asker's deadline deals with a lost answer
+                log.warning("answer not sent", error=type(error).__name__)
+
+        await serve(request.data, respond)
+
+    return handle
+
+
+__all__ = ["Bus", "BusError", "Message", "Subscription", "TooLarge", "Unavailable"]

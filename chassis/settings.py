@@ -1,0 +1,93 @@
+"""Settings from the environment: the only reader of `os.environ`.
+
+Each service derives its own class and keeps every number (limit, timeout) there. A bad value ends the start with one
+line that names the setting.
+"""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Self
+
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+Seconds = Annotated[float, Field(gt=0)]
+
+
+def _split(text: object) -> object:
+    return [part.strip() for part in text.split(",") if part.strip()] if isinstance(text, str) else text
+
+
+CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
+
+
+class BadSetting(ValueError):
+    """A setting cannot be used; the text is one line for the operator."""
+
+
+class Settings(BaseSettings):
+    """What every service needs to stand."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    gateway_port: Port = Field(8000, description="Port of the gateway (page and WebSocket).")
+    auth_port: Port = Field(8001, description="Port of the auth service.")
+    chat_port: Port = Field(8002, description="Port of the chat service's HTTP side (health, metrics).")
+    nats_port: Port = Field(4222, description="Port of nats-server, when NATS_URL is not set.")
+    nats_url: str = Field("", description="NATS servers, comma-separated; default nats://127.0.0.1:$NATS_PORT.")
+    nats_user: str = Field("", description="This service's NATS user; default the service's name.")
+    nats_password: SecretStr = Field(SecretStr(""), description="This service's NATS password. No default secret.")
+    nats_ping_seconds: Seconds = Field(2.0, description="Interval of pings to NATS; two unanswered mean it is gone.")
+    nats_request_seconds: Seconds = Field(1.5, description="Deadline of one request over NATS.")
+    nats_replicas: int = Field(1, ge=1, le=5, description="Replicas of each JetStream stream: 1 on one node, 3 in a cluster.")
+    data_dir: Path = Field(Path("data"), description="Directory of everything that is kept on this machine.")
+    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
+    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="json, console, or auto: console on a terminal.")
+    allowed_origins: CommaSeparated = Field(
+        default=[],
+        description="Origins of pages that may call us, comma-separated; default localhost and 127.0.0.1 at GATEWAY_PORT.",
+    )
+
+    @property
+    def nats_servers(self) -> list[str]:
+        """Addresses of NATS, in the form its client takes."""
+        if self.nats_url:
+            return [url.strip() for url in self.nats_url.split(",")]
+        return [f"nats://127.0.0.1:{self.nats_port}"]
+
+    @property
+    def origins(self) -> list[str]:
+        """Exact origins of pages that may call us."""
+        return self.allowed_origins or [f"http://{name}:{self.gateway_port}" for name in ("localhost", "127.0.0.1")]
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; raise `BadSetting` with one line that names the first bad setting."""
+        try:
+            return cls()
+        except ValidationError as error:
+            first = error.errors()[0]
+            name = str(first["loc"][0]).upper() if first["loc"] else "settings"
+            raise BadSetting(f"{name}={first['input']!r}: {first['msg']}") from None
+
+    @classmethod
+    def load_or_exit(cls) -> Self:
+        """Read the environment; on a bad setting print its line and end the process with code 2."""
+        try:
+            return cls.load()
+        except BadSetting as error:
+            print(f"parley: bad setting {error}", file=sys.stderr)
+            raise SystemExit(2) from None
+
+
+def export(name: str, value: str) -> None:
+    """Set an environment variable for libraries that read theirs at import (prometheus_client)."""
+    os.environ[name] = value
+
+
+def environment() -> dict[str, str]:
+    """Return a copy of the environment, to hand to child processes."""
+    return dict(os.environ)

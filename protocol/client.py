@@ -1,0 +1,288 @@
+"""Every command, reply and push between client and gateway, once, as types.
+
+The Centrifuge client protocol v2 (`docs/protocol.md`). Field names are those of the wire; `client_json.py` (and the
+Protobuf encoding beside it) turn these types into bytes. Rules of presence (protocol reference, 1.1): zero, false and
+empty fields are left out, except those without a default here; an empty result stays present as `{}`.
+
+`Raw` fields carry JSON of the application that this layer does not look into.
+"""
+
+from msgspec import Raw, Struct
+
+
+class SubscribePosition(Struct, omit_defaults=True):
+    """Where a client wants to resume a server-side subscription."""
+
+    recover: bool = False
+    epoch: str = ""
+    offset: int = 0
+
+
+class ConnectRequest(Struct, omit_defaults=True):
+    """First command of a connection."""
+
+    token: str = ""
+    data: Raw | None = None
+    subs: dict[str, SubscribePosition] = {}
+    name: str = ""
+    version: str = ""
+
+
+class SubscribeRequest(Struct, omit_defaults=True):
+    """Follow a channel; with `recover` from (`epoch`, `offset`) on."""
+
+    channel: str = ""
+    token: str = ""
+    data: Raw | None = None
+    recover: bool = False
+    epoch: str = ""
+    offset: int = 0
+    positioned: bool = False
+    recoverable: bool = False
+    join_leave: bool = False
+    delta: str = ""
+    flag: int = 0
+
+
+class UnsubscribeRequest(Struct):
+    """Stop following a channel."""
+
+    channel: str = ""
+
+
+class PublishRequest(Struct):
+    """Send `data` into a channel."""
+
+    channel: str = ""
+    data: Raw | None = None
+
+
+class PresenceRequest(Struct):
+    """Who is subscribed to a channel."""
+
+    channel: str = ""
+
+
+class PresenceStatsRequest(Struct):
+    """How many are subscribed to a channel."""
+
+    channel: str = ""
+
+
+class StreamPosition(Struct):
+    """A place in a channel's history."""
+
+    offset: int = 0
+    epoch: str = ""
+
+
+class HistoryRequest(Struct):
+    """Publications of a channel; limit 0 asks for the position only, -1 for as many as are allowed."""
+
+    channel: str = ""
+    limit: int = 0
+    since: StreamPosition | None = None
+    reverse: bool = False
+
+
+class PingRequest(Struct):
+    """Exists in the protocol; no SDK sends it."""
+
+
+class SendRequest(Struct):
+    """A message without an answer."""
+
+    data: Raw | None = None
+
+
+class RPCRequest(Struct):
+    """Call an application method."""
+
+    method: str = ""
+    data: Raw | None = None
+
+
+class RefreshRequest(Struct):
+    """Replace the connection's token before it ends."""
+
+    token: str = ""
+
+
+class SubRefreshRequest(Struct):
+    """Replace a subscription's token."""
+
+    channel: str = ""
+    token: str = ""
+
+
+class Command(Struct):
+    """Client to server: `id` and exactly one request. Nothing at all is a pong."""
+
+    id: int = 0
+    connect: ConnectRequest | None = None
+    subscribe: SubscribeRequest | None = None
+    unsubscribe: UnsubscribeRequest | None = None
+    publish: PublishRequest | None = None
+    presence: PresenceRequest | None = None
+    presence_stats: PresenceStatsRequest | None = None
+    history: HistoryRequest | None = None
+    ping: PingRequest | None = None
+    send: SendRequest | None = None
+    rpc: RPCRequest | None = None
+    refresh: RefreshRequest | None = None
+    sub_refresh: SubRefreshRequest | None = None
+
+
+REQUESTS = (
+    "connect",
+    "subscribe",
+    "unsubscribe",
+    "publish",
+    "presence",
+    "presence_stats",
+    "history",
+    "ping",
+    "send",
+    "rpc",
+    "refresh",
+    "sub_refresh",
+)
+"""Names of the requests a command may carry; also the `method` label of metrics."""
+
+
+class ClientInfo(Struct, omit_defaults=True):
+    """One connected client of a user."""
+
+    user: str
+    client: str
+    conn_info: Raw | None = None
+
+
+class Publication(Struct, omit_defaults=True):
+    """One event of a channel as subscribers receive it."""
+
+    data: Raw | None = None
+    info: ClientInfo | None = None
+    offset: int = 0
+
+
+class Error(Struct, omit_defaults=True):
+    """Why a command was refused; SDKs index `code` and `message`, so both are always there."""
+
+    code: int
+    message: str
+    temporary: bool = False
+
+
+class SubscribeResult(Struct, omit_defaults=True):
+    """Answer to subscribe. On recovery `offset` is the one the client sent and `publications` lead on from it."""
+
+    recoverable: bool = False
+    positioned: bool = False
+    epoch: str = ""
+    offset: int = 0
+    publications: list[Publication] = []
+    recovered: bool = False
+    was_recovering: bool = False
+
+
+class ConnectResult(Struct, omit_defaults=True):
+    """Answer to connect; `ping` in seconds, `time` in milliseconds since the epoch."""
+
+    client: str
+    version: str
+    data: Raw | None = None
+    expires: bool = False
+    ttl: int = 0
+    subs: dict[str, SubscribeResult] = {}
+    ping: int = 0
+    pong: bool = False
+    session: str = ""
+    node: str = ""
+    time: int = 0
+
+
+class RefreshResult(Struct, omit_defaults=True):
+    """Answer to refresh."""
+
+    client: str
+    version: str
+    expires: bool = False
+    ttl: int = 0
+
+
+class PresenceResult(Struct):
+    """Client id to who it is."""
+
+    presence: dict[str, ClientInfo]
+
+
+class PresenceStatsResult(Struct):
+    """Counts of clients and of distinct users."""
+
+    num_clients: int
+    num_users: int
+
+
+class HistoryResult(Struct):
+    """Publications and the channel's top position."""
+
+    publications: list[Publication]
+    epoch: str
+    offset: int
+
+
+class RPCResult(Struct, omit_defaults=True):
+    """Answer of an application method."""
+
+    data: Raw | None = None
+
+
+class Empty(Struct):
+    """A result without fields: encoded as `{}`, never left out (an SDK that misses it ends for good)."""
+
+
+class Join(Struct):
+    """A client subscribed to a channel."""
+
+    info: ClientInfo
+
+
+class Leave(Struct):
+    """A client's subscription to a channel ended."""
+
+    info: ClientInfo
+
+
+class Unsubscribe(Struct):
+    """The server ended a subscription."""
+
+    code: int
+    reason: str
+
+
+class Push(Struct, omit_defaults=True):
+    """Server to client, unasked."""
+
+    channel: str = ""
+    pub: Publication | None = None
+    join: Join | None = None
+    leave: Leave | None = None
+    unsubscribe: Unsubscribe | None = None
+
+
+class Reply(Struct, omit_defaults=True):
+    """Server to client: the answer to a command, a push, or (with nothing in it) a ping."""
+
+    id: int = 0
+    error: Error | None = None
+    push: Push | None = None
+    connect: ConnectResult | None = None
+    subscribe: SubscribeResult | None = None
+    unsubscribe: Empty | None = None
+    publish: Empty | None = None
+    presence: PresenceResult | None = None
+    presence_stats: PresenceStatsResult | None = None
+    history: HistoryResult | None = None
+    rpc: RPCResult | None = None
+    refresh: RefreshResult | None = None

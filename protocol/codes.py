@@ -1,0 +1,96 @@
+"""Every error and disconnect code: number, reason, and what the client is to do.
+
+One catalogue, so that each refusal and each ending has one name. Numbers below 400 and the 3000s are those of the
+Centrifuge client protocol v2 (`docs/protocol.md`); 400 to 599 and 4000 to 4999 are our own. Client SDKs act on the
+ranges: error `temporary` = try again; disconnect 3500-3999 and 4500-4999 = terminal, anything else = reconnect.
+"""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ErrorCode:
+    """Why a command was refused."""
+
+    code: int
+    message: str
+    when: str
+    temporary: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class DisconnectCode:
+    """Why a connection ended."""
+
+    code: int
+    reason: str
+    when: str
+
+    @property
+    def reconnect(self) -> bool:
+        """Whether SDKs reconnect by themselves after this ending."""
+        return not (3500 <= self.code < 4000 or 4500 <= self.code < 5000 or self.code == 1009)
+
+
+@dataclass(frozen=True, slots=True)
+class UnsubscribeCode:
+    """Why the server ended a subscription; from 2500 on the SDK subscribes again by itself."""
+
+    code: int
+    reason: str
+    when: str
+
+
+# Errors of the client protocol.
+INTERNAL = ErrorCode(100, "internal server error", "something failed here that the client cannot mend", True)
+UNAUTHORIZED = ErrorCode(101, "unauthorized", "the token of a refresh is not acceptable")
+UNKNOWN_CHANNEL = ErrorCode(102, "unknown channel", "the channel's namespace does not exist")
+PERMISSION_DENIED = ErrorCode(103, "permission denied", "not a member of the room, or not subscribed to the channel")
+METHOD_NOT_FOUND = ErrorCode(104, "method not found", "no RPC method or command has that name")
+ALREADY_SUBSCRIBED = ErrorCode(105, "already subscribed", "the client is subscribed to that channel")
+LIMIT_EXCEEDED = ErrorCode(106, "limit exceeded", "too many subscriptions, or more than one answer can carry")
+BAD_REQUEST = ErrorCode(107, "bad request", "a field of the command is missing or not acceptable")
+NOT_AVAILABLE = ErrorCode(108, "not available", "the command exists but is not offered here")
+TOKEN_EXPIRED = ErrorCode(109, "token expired", "the SDK fetches a new token and tries again")
+EXPIRED = ErrorCode(110, "expired", "the connection has passed its token's end")
+TOO_MANY_REQUESTS = ErrorCode(111, "too many requests", "a rate limit was reached; wait and retry", True)
+UNRECOVERABLE_POSITION = ErrorCode(112, "unrecoverable position", "history was asked since another epoch")
+
+# Errors of the chat rules. The numbers follow HTTP's, so that they need no learning.
+INVALID = ErrorCode(400, "invalid", "a field does not follow its rule; the message names it")
+NOT_A_MEMBER = ErrorCode(403, "not a member of this room", "join the room first")
+NO_SUCH_ROOM = ErrorCode(404, "no such room", "no room has that id")
+CONFLICT = ErrorCode(409, "message id was used for other content", "a client message id may repeat only with the same text")
+TEXT_TOO_LONG = ErrorCode(413, "text too long", "a message text has at most 4096 bytes in UTF-8")
+UNAVAILABLE = ErrorCode(503, "unavailable, retry", "NATS or a service cannot be reached, or is busy; retry with the same id", True)
+
+# Endings after which SDKs reconnect.
+CONNECTION_CLOSED = DisconnectCode(3000, "connection closed", "the client went away or closed")
+SHUTDOWN = DisconnectCode(3001, "shutdown", "this gateway process is being stopped")
+SERVER_ERROR = DisconnectCode(3004, "internal server error", "the connection cannot go on, through our fault")
+CONNECTION_EXPIRED = DisconnectCode(3005, "connection expired", "the access token ended and no refresh came in time")
+SLOW = DisconnectCode(3008, "slow", "the client does not read what is sent to it")
+INSUFFICIENT_STATE = DisconnectCode(3010, "insufficient state", "continuity of a channel was lost")
+NO_PONG = DisconnectCode(3012, "no pong", "the client did not answer a ping in time")
+DISCONNECT_TOO_MANY_REQUESTS = DisconnectCode(3013, "too many requests", "more commands wait than a client may have")
+
+# Terminal endings.
+INVALID_TOKEN = DisconnectCode(3500, "invalid token", "the connect token is not acceptable")
+DISCONNECT_BAD_REQUEST = DisconnectCode(3501, "bad request", "a frame could not be decoded, or broke the protocol")
+STALE = DisconnectCode(3502, "stale", "no successful connect command came in time")
+FORCE_DISCONNECT = DisconnectCode(3503, "force disconnect", "the server ended the connection for good")
+CONNECTION_LIMIT = DisconnectCode(3504, "connection limit", "this gateway process holds as many connections as it may")
+INAPPROPRIATE_PROTOCOL = DisconnectCode(3506, "inappropriate protocol", "a binary frame on a JSON connection")
+DISCONNECT_NOT_AVAILABLE = DisconnectCode(3508, "not available", "an asynchronous message was sent; nothing takes them here")
+SESSION_REVOKED = DisconnectCode(4501, "session revoked", "the session was logged out or revoked; sign in again")
+
+# Endings that the WebSocket layer names (RFC 6455, 7.4.1); counted, never chosen by our rules.
+TOO_BIG = DisconnectCode(1009, "message too big", "a frame is larger than 64 KiB")
+
+# Ends of a subscription.
+UNSUBSCRIBED_BY_SERVER = UnsubscribeCode(2000, "server unsubscribe", "the user is no longer a member of the room")
+UNSUBSCRIBED_INSUFFICIENT = UnsubscribeCode(2500, "insufficient state", "continuity was lost; the SDK recovers")
+
+ERRORS: dict[int, ErrorCode] = {e.code: e for e in list(globals().values()) if isinstance(e, ErrorCode)}
+DISCONNECTS: dict[int, DisconnectCode] = {d.code: d for d in list(globals().values()) if isinstance(d, DisconnectCode)}
+UNSUBSCRIBES: dict[int, UnsubscribeCode] = {u.code: u for u in list(globals().values()) if isinstance(u, UnsubscribeCode)}
