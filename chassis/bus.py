@@ -13,8 +13,6 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
-
-from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -24,6 +22,7 @@ from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from chassis import logs, metrics
 from chassis.settings import Settings
+from nats import errors
 from protocol.names import new_id
 
 log = logs.get(__name__)

@@ -1,11 +1,13 @@
 """Running a service's processes: the only home of uvicorn and gunicorn (besides the gateway's protocol class)."""
 
+from typing import Any, ClassVar
+
 import uvicorn
 from fastapi import FastAPI
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.workers.base import Worker
-from uvicorn_worker import UvicornWorker
+from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from chassis import metrics
 from chassis.settings import Settings
@@ -13,10 +15,10 @@ from chassis.settings import Settings
 KEEP_ALIVE_SECONDS = 5
 
 
-class GatewayWorker(UvicornWorker):
+class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # ships no types
     """A gunicorn worker that speaks WebSocket through the gateway's own protocol class."""
 
-    CONFIG_KWARGS = {
+    CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
         "http": "httptools",
         "ws": "gateway.socket:Socket",
@@ -28,7 +30,7 @@ class GatewayWorker(UvicornWorker):
     }
 
 
-class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn ships no types
+class _Gunicorn(BaseApplication):
     def __init__(self, factory: str, options: dict[str, object]) -> None:
         self.factory = factory
         self.options = options
@@ -45,7 +47,7 @@ class _Gunicorn(BaseApplication):  # type: ignore[misc]  # gunicorn ships no typ
 
 
 def _child_exit(_arbiter: Arbiter, worker: Worker) -> None:
-    metrics.forget_process(worker.pid)
+    metrics.forget_process(int(worker.pid))
 
 
 def serve_forked(factory: str, settings: Settings, port: int, workers: int, grace_seconds: int) -> None:

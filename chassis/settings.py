@@ -32,20 +32,30 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    host: str = Field("127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
-    gateway_port: Port = Field(8000, description="Port of the gateway (page and WebSocket).")
-    auth_port: Port = Field(8001, description="Port of the auth service.")
-    chat_port: Port = Field(8002, description="Port of the chat service's HTTP side (health, metrics).")
-    nats_port: Port = Field(4222, description="Port of nats-server, when NATS_URL is not set.")
-    nats_url: str = Field("", description="NATS servers, comma-separated; default nats://127.0.0.1:$NATS_PORT.")
-    nats_user: str = Field("", description="This service's NATS user; default the service's name.")
-    nats_password: SecretStr = Field(SecretStr(""), description="This service's NATS password. No default secret.")
-    nats_ping_seconds: Seconds = Field(2.0, description="Interval of pings to NATS; two unanswered mean it is gone.")
-    nats_request_seconds: Seconds = Field(1.5, description="Deadline of one request over NATS.")
-    nats_replicas: int = Field(1, ge=1, le=5, description="Replicas of each JetStream stream: 1 on one node, 3 in a cluster.")
-    data_dir: Path = Field(Path("data"), description="Directory of everything that is kept on this machine.")
-    log_level: str = Field("info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error.")
-    log_format: str = Field("auto", pattern="^(auto|json|console)$", description="json, console, or auto: console on a terminal.")
+    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    gateway_port: Port = Field(default=8000, description="Port of the gateway (page and WebSocket).")
+    auth_port: Port = Field(default=8001, description="Port of the auth service.")
+    chat_port: Port = Field(default=8002, description="Port of the chat service's HTTP side (health, metrics).")
+    nats_port: Port = Field(default=4222, description="Port of nats-server, when NATS_URL is not set.")
+    nats_url: str = Field(default="", description="NATS servers, comma-separated; default nats://127.0.0.1:$NATS_PORT.")
+    nats_user: str = Field(default="", description="This service's NATS user; default the service's name.")
+    nats_password: SecretStr = Field(
+        default=SecretStr(""), description="This service's NATS password. No default secret."
+    )
+    nats_ping_seconds: Seconds = Field(
+        default=2.0, description="Interval of pings to NATS; two unanswered mean it is gone."
+    )
+    nats_request_seconds: Seconds = Field(default=1.5, description="Deadline of one request over NATS.")
+    nats_replicas: int = Field(
+        default=1, ge=1, le=5, description="Replicas of each JetStream stream: 1 on one node, 3 in a cluster."
+    )
+    data_dir: Path = Field(default=Path("data"), description="Directory of everything that is kept on this machine.")
+    log_level: str = Field(
+        default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
+    )
+    log_format: str = Field(
+        default="auto", pattern="^(auto|json|console)$", description="json, console, or auto: console on a terminal."
+    )
     allowed_origins: CommaSeparated = Field(
         default=[],
         description="Origins of pages that may call us, comma-separated; default localhost and 127.0.0.1 at GATEWAY_PORT.",

@@ -60,9 +60,13 @@ UNRECOVERABLE_POSITION = ErrorCode(112, "unrecoverable position", "history was a
 INVALID = ErrorCode(400, "invalid", "a field does not follow its rule; the message names it")
 NOT_A_MEMBER = ErrorCode(403, "not a member of this room", "join the room first")
 NO_SUCH_ROOM = ErrorCode(404, "no such room", "no room has that id")
-CONFLICT = ErrorCode(409, "message id was used for other content", "a client message id may repeat only with the same text")
+CONFLICT = ErrorCode(
+    409, "message id was used for other content", "a client message id may repeat only with the same text"
+)
 TEXT_TOO_LONG = ErrorCode(413, "text too long", "a message text has at most 4096 bytes in UTF-8")
-UNAVAILABLE = ErrorCode(503, "unavailable, retry", "NATS or a service cannot be reached, or is busy; retry with the same id", True)
+UNAVAILABLE = ErrorCode(
+    503, "unavailable, retry", "NATS or a service cannot be reached, or is busy; retry with the same id", True
+)
 
 # Endings after which SDKs reconnect.
 CONNECTION_CLOSED = DisconnectCode(3000, "connection closed", "the client went away or closed")
@@ -81,7 +85,7 @@ STALE = DisconnectCode(3502, "stale", "no successful connect command came in tim
 FORCE_DISCONNECT = DisconnectCode(3503, "force disconnect", "the server ended the connection for good")
 CONNECTION_LIMIT = DisconnectCode(3504, "connection limit", "this gateway process holds as many connections as it may")
 INAPPROPRIATE_PROTOCOL = DisconnectCode(3506, "inappropriate protocol", "a binary frame on a JSON connection")
-DISCONNECT_NOT_AVAILABLE = DisconnectCode(3508, "not available", "an asynchronous message was sent; nothing takes them here")
+DISCONNECT_NOT_AVAILABLE = DisconnectCode(3508, "not available", "a message without id was sent; nothing takes them")
 SESSION_REVOKED = DisconnectCode(4501, "session revoked", "the session was logged out or revoked; sign in again")
 
 # Endings that the WebSocket layer names (RFC 6455, 7.4.1); counted, never chosen by our rules.
@@ -91,6 +95,7 @@ TOO_BIG = DisconnectCode(1009, "message too big", "a frame is larger than 64 KiB
 UNSUBSCRIBED_BY_SERVER = UnsubscribeCode(2000, "server unsubscribe", "the user is no longer a member of the room")
 UNSUBSCRIBED_INSUFFICIENT = UnsubscribeCode(2500, "insufficient state", "continuity was lost; the SDK recovers")
 
-ERRORS: dict[int, ErrorCode] = {e.code: e for e in list(globals().values()) if isinstance(e, ErrorCode)}
-DISCONNECTS: dict[int, DisconnectCode] = {d.code: d for d in list(globals().values()) if isinstance(d, DisconnectCode)}
-UNSUBSCRIBES: dict[int, UnsubscribeCode] = {u.code: u for u in list(globals().values()) if isinstance(u, UnsubscribeCode)}
+_ALL = list(globals().values())
+ERRORS: dict[int, ErrorCode] = {e.code: e for e in _ALL if isinstance(e, ErrorCode)}
+DISCONNECTS: dict[int, DisconnectCode] = {d.code: d for d in _ALL if isinstance(d, DisconnectCode)}
+UNSUBSCRIBES: dict[int, UnsubscribeCode] = {u.code: u for u in _ALL if isinstance(u, UnsubscribeCode)}
