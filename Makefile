@@ -1,0 +1,75 @@
+# Commands of Parley. They need Python 3.11 or later and make; everything else is installed into .venv, from the
+# hash-pinned locks in requirements/.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PACKAGES := protocol chassis gateway auth_service chat_service launcher
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
+WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
+
+.DEFAULT_GOAL := help
+.PHONY: help run test lint types locks page clean venv run-deps test-deps
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: run-deps web/dist/index.html ## Start everything here and print the page's address; Ctrl-C stops it
+	@exec $(BIN)/python -m launcher
+
+test: test-deps web/dist/index.html ## Run every test (Debian packages they need: see .ci/run)
+	$(BIN)/python -m pytest
+	@$(with-node) && cd web && npm test
+
+lint: test-deps ## Check style and order (ruff)
+	$(BIN)/python -m ruff check
+	$(BIN)/python -m ruff format --check
+
+types: test-deps ## Check types (mypy --strict)
+	$(BIN)/python -m mypy --strict $(PACKAGES)
+
+page: web/dist/index.html ## Build the page, when its sources changed
+
+locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
+	@$(call install,locks)
+	cd requirements && for name in run node locks test; do \
+	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
+	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
+
+clean: ## Remove what was installed and built; keeps data/
+	rm -rf $(VENV) web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# --- what the commands above stand on --------------------------------------------------------------------------
+
+# Install one lock, unless the very same is installed. The copy is made last, so an interrupted install runs again.
+install = cmp -s requirements/$(1).txt $(VENV)/$(1).txt || { echo "parley: installing requirements/$(1).txt" && \
+  $(PIP) -r requirements/$(1).txt && cp requirements/$(1).txt $(VENV)/$(1).txt; }
+
+# Made again when it is incomplete, or when the Python it was made with is gone.
+venv:
+	@$(BIN)/python -c 'import pip' 2>/dev/null || { \
+	  for python in $(PYTHON) python3 python3.14 python3.13 python3.12 python3.11; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && break; python=; done; \
+	  if [ -z "$$python" ]; then echo "parley: Python 3.11 or later is needed (or set PYTHON)" >&2; exit 2; fi; \
+	  echo "parley: making $(VENV) with $$($$python --version)"; \
+	  $$python -m venv --clear $(VENV) || { \
+	    echo "parley: no virtual environment; Debian and Ubuntu keep that part in python3-venv" >&2; exit 2; }; }
+
+run-deps: venv
+	@$(call install,run)
+
+test-deps: run-deps
+	@$(call install,test)
+
+# Put a Node that Vite works with (web/package.json, engines) on PATH: the machine's, else the one from PyPI.
+node-fits = node -e 'const [a, b] = process.versions.node.split(".").map(Number); \
+  process.exit(a >= 24 || (a == 22 && b >= 12) || (a == 20 && b >= 19) ? 0 : 1)' 2>/dev/null && npm --version >/dev/null 2>&1
+with-node = { { $(node-fits); } || { $(call install,node) && PATH="$(CURDIR)/$(BIN):$$PATH" && export PATH; }; }
+
+web/node_modules/.package-lock.json: web/package.json web/package-lock.json | venv
+	@echo "parley: installing what builds the page"
+	@$(with-node) && cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+web/dist/index.html: $(WEB_SOURCES) web/node_modules/.package-lock.json | venv
+	@echo "parley: building the page"
+	@$(with-node) && cd web && npm run --silent build && touch dist/index.html

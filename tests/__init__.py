@@ -1,0 +1,1 @@
+"""Tests of Parley: unit (pure), service (one real service), system (the running whole, from outside), architecture."""
