@@ -1,1 +1,1 @@
-"""How a service stands: settings, logs, metrics, health, lifecycle, the bus, the database, the server. No chat in here."""
+"""How a service stands: settings, logs, metrics, health, lifecycle, bus, streams, database, server. No chat here."""

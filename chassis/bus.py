@@ -1,7 +1,7 @@
 """The connection to NATS: the only importer of `nats`.
 
-What nats-py leaves open is closed here (each tried with 2.16.0): an over-long subject or a payload that only its headers
-make too large ends its connection for ever, so both are refused before it sees them; it buffers publications while
+What nats-py leaves open is closed here (each tried with 2.16.0): an over-long subject or a payload that its headers
+make too large ends its connection for ever, so both are refused before; it buffers publications while
 disconnected, so buffering is off; it gives up reconnecting by default, so it never does; should it close all the same,
 the process ends and is started again.
 """
@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Self
 
+from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
@@ -22,7 +23,6 @@ from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from chassis import logs, metrics
 from chassis.settings import Settings
-from nats import errors
 from protocol.names import new_id
 
 log = logs.get(__name__)
@@ -39,7 +39,7 @@ class BusError(Exception):
 
 
 class Unavailable(BusError):
-    """No connection, nobody who answers, or no answer in time. It may have been done all the same: retry with the same id."""
+    """No connection, nobody who answers, or no answer in time. It may have been done: retry with the same id."""
 
 
 class TooLarge(BusError):

@@ -4,8 +4,6 @@ A metric's description says what a rise means. No label carries an id. Under gun
 files of `PROMETHEUS_MULTIPROC_DIR`, and any of them answers for all.
 """
 
-from pathlib import Path
-
 from prometheus_client import (
     CONTENT_TYPE_LATEST,
     REGISTRY,
@@ -17,9 +15,8 @@ from prometheus_client import (
 )
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 
-from chassis.settings import environment, export
+from chassis.settings import METRICS_DIRECTORY, environment
 
-MULTIPROCESS_DIR = "PROMETHEUS_MULTIPROC_DIR"
 FAST_BUCKETS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
 """Histogram bounds in seconds for work that should take milliseconds."""
 
@@ -50,17 +47,6 @@ http_duration = Histogram(
 )
 
 
-def use_directory(directory: Path) -> None:
-    """Share metrics between the processes of this service through `directory`, emptied first.
-
-    Must run before any metric is declared in this process, since prometheus_client decides at import.
-    """
-    directory.mkdir(parents=True, exist_ok=True)
-    for old in directory.glob("*.db"):
-        old.unlink()
-    export(MULTIPROCESS_DIR, str(directory))
-
-
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a worker process that ended."""
     mark_process_dead(pid)  # type: ignore[no-untyped-call]
@@ -69,7 +55,7 @@ def forget_process(pid: int) -> None:
 def render() -> tuple[bytes, str]:
     """Return the metrics page and its content type."""
     registry: CollectorRegistry = REGISTRY
-    if environment().get(MULTIPROCESS_DIR):
+    if environment().get(METRICS_DIRECTORY):
         registry = CollectorRegistry()
         MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
     return generate_latest(registry), CONTENT_TYPE_LATEST

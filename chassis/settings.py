@@ -58,7 +58,7 @@ class Settings(BaseSettings):
     )
     allowed_origins: CommaSeparated = Field(
         default=[],
-        description="Origins of pages that may call us, comma-separated; default localhost and 127.0.0.1 at GATEWAY_PORT.",
+        description="Origins of pages that may call us, by comma; default localhost and 127.0.0.1 at GATEWAY_PORT.",
     )
 
     @property
@@ -93,9 +93,18 @@ class Settings(BaseSettings):
             raise SystemExit(2) from None
 
 
-def export(name: str, value: str) -> None:
-    """Set an environment variable for libraries that read theirs at import (prometheus_client)."""
-    os.environ[name] = value
+METRICS_DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
+
+
+def share_metrics(directory: Path) -> None:
+    """Have the processes of this service keep their metrics in `directory`, emptied first.
+
+    Must run before anything imports prometheus_client, which chooses between memory and files at import.
+    """
+    directory.mkdir(parents=True, exist_ok=True)
+    for old in directory.glob("*.db"):
+        old.unlink()
+    os.environ[METRICS_DIRECTORY] = str(directory.absolute())
 
 
 def environment() -> dict[str, str]:

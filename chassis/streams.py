@@ -87,7 +87,7 @@ class Stream:
         self.name = name
 
     async def ensure(self, **config: Any) -> StreamState:
-        """Create the stream unless it exists, with a fresh epoch; return its state. Safe to race with other replicas."""
+        """Create the stream unless it exists, with a fresh epoch; return its state. Replicas may race."""
         state = await self.state()
         if state is None:
             body = {"name": self.name, "metadata": {"epoch": new_id()}, **config}

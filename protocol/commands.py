@@ -130,9 +130,10 @@ class History(msgspec.Struct):
 
 
 class Access(msgspec.Struct):
-    """room.access: whether the user may subscribe now."""
+    """room.access: whether the user is a member, as of the event `offset` of the room."""
 
     member: bool
+    offset: int = 0
 
 
 # Auth service.

@@ -1,0 +1,88 @@
+"""The gateway's composition root: builds its parts, and closes them in reverse."""
+
+import gc
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+
+from fastapi import FastAPI
+
+from chassis import app as frame
+from chassis import logs
+from chassis.bus import Bus
+from chassis.health import Health
+from chassis.lifecycle import Background
+from gateway import endpoints
+from gateway.authentication import Authenticator
+from gateway.chat import Chat
+from gateway.hub import Hub
+from gateway.keys import Keys
+from gateway.outbox import Postman
+from gateway.parts import Parts
+from gateway.presence import Presence
+from gateway.relay import Relay
+from gateway.revocations import Revocations
+from gateway.settings import GatewaySettings
+from protocol import codes
+from protocol.names import new_id
+
+SERVICE = "gateway"
+log = logs.get(__name__)
+
+
+def create_from_environment() -> FastAPI:
+    """Return the application of one worker process."""
+    settings = GatewaySettings.load_or_exit()
+    logs.configure(SERVICE, settings.log_level, settings.log_format)
+    return create(settings)
+
+
+def create(settings: GatewaySettings) -> FastAPI:
+    """Return the gateway as a FastAPI application; its parts live as long as its lifespan."""
+    health = Health()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            bus = Bus(settings, SERVICE)
+            stack.push_async_callback(bus.close)
+            background = await stack.enter_async_context(Background())
+            hub = Hub()
+            relay = Relay(bus, hub, background, settings)
+            node = new_id()
+            presence = Presence(node, bus, hub, settings)
+            keys = Keys(settings)
+
+            def end_session(session: str) -> None:
+                for follower in hub.of_session(session):
+                    follower.end(codes.SESSION_REVOKED)
+
+            revocations = Revocations(bus, settings, end_session)
+            chat = Chat(bus, settings)
+            app.state.background = background
+            app.state.authenticator = Authenticator(settings, keys, revocations, bus)
+            app.state.parts = Parts(settings, node, hub, relay, chat, presence, keys, revocations, Postman())
+            for name, check in (
+                ("nats", bus.ready),
+                ("room_log", relay.ready),
+                ("keys", keys.ready),
+                ("revocations", revocations.ready),
+            ):
+                health.require(name, check)
+
+            async def on_the_bus() -> None:
+                await bus.connect()
+                background.loop("relay", relay.run)
+                background.loop("presence", presence.run)
+                background.loop("revocations", revocations.follow)
+
+            background.loop("connect", on_the_bus)
+            background.loop("keys", keys.keep_fresh)
+            stack.push_async_callback(presence.withdraw)
+            # What exists now lives as long as the process: keep it out of every later garbage collection.
+            gc.freeze()
+            log.info("started", node=node)
+            yield
+
+    app = frame.create(SERVICE, settings, health, lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    endpoints.add_to(app, settings)
+    return app

@@ -1,0 +1,277 @@
+"""One client's life: frames in, commands performed in order, heartbeat and deadlines, the end (I/O, no rules).
+
+Commands of a client are carried out one after the other, so that what it sends in order happens in order; a run of
+subscribes to different channels is carried out together. While nothing waits there is no task, only one timer.
+"""
+
+import asyncio
+import time
+from collections import deque
+from typing import ClassVar
+
+import msgspec
+import structlog
+from msgspec import Raw
+
+from chassis import logs
+from chassis.lifecycle import Background
+from gateway import metrics
+from gateway.identity import Identity
+from gateway.operations import OPERATIONS
+from gateway.outbox import Outbox
+from gateway.parts import Outcome, Parts, refusal
+from gateway.publications import Encoded, encoded
+from gateway.session import End, Perform, Ping, Refuse, Session, is_pong, request_name
+from gateway.socket import Socket
+from protocol import codes, names
+from protocol.client import ClientInfo, Command, Push, Reply, Unsubscribe
+from protocol.client_json import PING, BadFrame, decode_frame
+from protocol.codes import DisconnectCode, UnsubscribeCode
+
+log = logs.get(__name__)
+
+_PING = Encoded(PING)
+_CLIENT_CODES = {1000: "client", 1001: "client", 1005: "client", 1006: "network"}
+_FRAMING_CODES = {1002: "framing", 1007: "framing", 1009: "too_big"}
+
+
+class Connection:
+    """One connected client. Made when the handshake is accepted; ends once, with a code of the catalogue."""
+
+    open_count: ClassVar[int] = 0
+    """Connections of this process."""
+
+    def __init__(
+        self, socket: Socket, parts: Parts, background: Background, identity: Identity | None, ping_offset: float
+    ) -> None:
+        self.client = names.new_id()
+        self.parts = parts
+        self.handshake_identity = identity
+        self._socket = socket
+        self._background = background
+        self._loop = asyncio.get_running_loop()
+        self._started = self.now()
+        self._ended: DisconnectCode | None = None
+        self._waiting: deque[Command] = deque()
+        self._working = False
+        self._stall: asyncio.TimerHandle | None = None
+        settings = parts.settings
+        self.session = Session(settings, self.now() + settings.connect_seconds, ping_offset)
+        self._outbox = Outbox(socket, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
+        self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
+        Connection.open_count += 1
+        metrics.connections.inc()
+        metrics.accepted.inc()
+
+    # What the socket tells us.
+
+    def frame_received(self, frame: bytes, text: bool) -> None:
+        """Take one frame: pongs at once, commands into the queue."""
+        metrics.messages_in.inc()
+        metrics.bytes_in.inc(len(frame))
+        if self._ended is not None:
+            return
+        if not text:
+            self.end(codes.INAPPROPRIATE_PROTOCOL)
+            return
+        try:
+            commands = decode_frame(frame)
+        except BadFrame:
+            metrics.bad_frames.inc()
+            self.end(codes.DISCONNECT_BAD_REQUEST)
+            return
+        for command in commands:
+            if is_pong(command):
+                self._pong()
+            else:
+                self._waiting.append(command)
+        self._bound_waiting()
+        if self._waiting and not self._working:
+            self._working = True
+            self._background.spawn(self._work())
+
+    def socket_closed(self, code: int) -> None:
+        """Clean up after the socket is gone, whoever ended it."""
+        ended = self._ended
+        self._ended = self._ended or codes.CONNECTION_CLOSED
+        self._timer.cancel()
+        self._cancel_stall()
+        self._waiting.clear()
+        for channel in list(self.session.subscriptions):
+            self.forget_subscription(channel)
+        if self.session.identity is not None:
+            self.parts.hub.leave(self, self.session.identity.session)
+        cause = ended.reason.replace(" ", "_") if ended else (_CLIENT_CODES | _FRAMING_CODES).get(code, "client")
+        label = str(ended.code) if ended else (str(code) if code in _CLIENT_CODES | _FRAMING_CODES else "other")
+        metrics.disconnects.labels(label, cause).inc()
+        Connection.open_count -= 1
+        metrics.connections.dec()
+        seconds = self.now() - self._started
+        metrics.connection_seconds.observe(seconds)
+        log.info("disconnected", client=self.client, code=label, cause=cause, seconds=round(seconds, 1))
+
+    def writing_paused(self) -> None:
+        """Give the client `stall_seconds` to read on."""
+        metrics.unread.inc()
+        if self._stall is None:
+            self._stall = self._loop.call_later(self.parts.settings.stall_seconds, self.end, codes.SLOW)
+
+    def writing_resumed(self) -> None:
+        """The client reads again."""
+        self._cancel_stall()
+
+    def shutdown(self) -> None:
+        """The process is being stopped; the socket closes itself."""
+        self._ended = self._ended or codes.SHUTDOWN
+
+    # What the hub and the operations need of us.
+
+    @property
+    def user(self) -> str:
+        """The user the connection belongs to; empty before connect."""
+        return self.session.identity.user if self.session.identity else ""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may still be sent."""
+        return self._ended is None and self._socket.open
+
+    def now(self) -> float:
+        """The clock that the session's times are on."""
+        return self._loop.time()
+
+    def entered(self, identity: Identity) -> None:
+        """Register with the hub once authenticated."""
+        self.parts.hub.enter(self, identity.session)
+        log.info("connected", client=self.client, user=identity.user)
+
+    def client_info(self) -> ClientInfo:
+        """How this client appears in presence."""
+        identity = self.session.identity
+        assert identity is not None
+        return ClientInfo(identity.user, self.client, Raw(msgspec.json.encode({"name": identity.name})))
+
+    def send(self, reply: Reply) -> None:
+        """Put a reply into the outbox."""
+        self._outbox.put(encoded(reply))
+
+    def deliver(self, push: Encoded) -> None:
+        """Put a push that others get too into the outbox."""
+        self._outbox.put(push)
+
+    def wants_join_leave(self, channel: str) -> bool:
+        """Whether join and leave of `channel` were asked for."""
+        subscription = self.session.subscriptions.get(channel)
+        return subscription is not None and subscription.live and subscription.join_leave
+
+    def unsubscribe(self, channel: str, code: UnsubscribeCode) -> None:
+        """End a subscription from our side and tell the client."""
+        if self.forget_subscription(channel):
+            self.send(Reply(push=Push(channel=channel, unsubscribe=Unsubscribe(code.code, code.reason))))
+
+    def forget_subscription(self, channel: str) -> bool:
+        """Undo a subscription, if there is one; tell whether it was live."""
+        was_live = self.session.unsubscribed(channel)
+        room = names.room_of_channel(channel)
+        if was_live and room is not None:
+            self.parts.hub.remove(channel, self)
+            self.parts.presence.left(room, self.client)
+            metrics.subscriptions.dec()
+        return was_live
+
+    def end(self, code: DisconnectCode) -> None:
+        """End the connection with `code`; what the outbox holds is written first. Only the first call counts."""
+        if self._ended is not None:
+            return
+        self._ended = code
+        self._waiting.clear()
+        if code is not codes.SLOW:
+            self._outbox.empty()
+        self._socket.end(code.code, code.reason)
+
+    # Inside.
+
+    def _tick(self) -> None:
+        decision = self.session.tick(self.now())
+        if isinstance(decision, End):
+            self.end(decision.code)
+            return
+        if isinstance(decision, Ping):
+            self._outbox.put(_PING)
+        self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
+
+    def _pong(self) -> None:
+        decision = self.session.pong()
+        if decision is not None:
+            self.end(decision.code)
+        else:
+            self._restart_timer()
+
+    def _restart_timer(self) -> None:
+        self._timer.cancel()
+        if self._ended is None:
+            self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
+
+    def _bound_waiting(self) -> None:
+        settings = self.parts.settings
+        if len(self._waiting) > settings.max_waiting_commands:
+            metrics.overflows.labels("commands").inc()
+            self.end(codes.DISCONNECT_TOO_MANY_REQUESTS)
+        elif len(self._waiting) > settings.pause_reading_at:
+            self._socket.pause_reading()
+
+    def _cancel_stall(self) -> None:
+        if self._stall is not None:
+            self._stall.cancel()
+            self._stall = None
+
+    async def _work(self) -> None:
+        """Carry out what waits, in order, until nothing does."""
+        try:
+            with structlog.contextvars.bound_contextvars(client=self.client):
+                while self._waiting and self._ended is None:
+                    batch = self._next_batch()
+                    await asyncio.gather(*(self._perform(command) for command in batch))
+                    if len(self._waiting) <= self.parts.settings.pause_reading_at // 2:
+                        self._socket.resume_reading()
+        except Exception:  # a fault of ours ends this connection, never the process or another client
+            log.exception("command failed", client=self.client)
+            self.end(codes.SERVER_ERROR)
+        finally:
+            self._working = False
+
+    def _next_batch(self) -> list[Command]:
+        """Take the next command, or the run of subscribes to different channels that is next."""
+        batch = [self._waiting.popleft()]
+        channels = {batch[0].subscribe.channel} if batch[0].subscribe else set()
+        while channels and self._waiting:
+            following = self._waiting[0].subscribe
+            if following is None or following.channel in channels:
+                break
+            channels.add(following.channel)
+            batch.append(self._waiting.popleft())
+        return batch
+
+    async def _perform(self, command: Command) -> None:
+        started = time.perf_counter()
+        method = request_name(command) or "unknown"
+        decision = self.session.receive(command)
+        outcome: Outcome
+        if isinstance(decision, Perform):
+            outcome = await OPERATIONS[decision.request](self, command)
+        elif isinstance(decision, Refuse):
+            outcome = refusal(command, decision.error, decision.detail)
+        else:
+            outcome = decision.code
+        result = 0
+        if isinstance(outcome, DisconnectCode):
+            result = outcome.code
+            self.end(outcome)
+        elif outcome is not None:
+            result = outcome.error.code if outcome.error else 0
+            if self.open:
+                self.send(outcome)
+        metrics.commands.labels(method, str(result)).inc()
+        metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
+        if method in ("connect", "refresh"):
+            self._restart_timer()

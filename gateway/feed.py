@@ -1,0 +1,208 @@
+"""One followed channel: its live events made gap-free, with the log to repair from.
+
+Everything here happens in one order: an event is handed out when, and only when, it is the next one. A live event that
+is not starts a repair, during which live events wait in a bounded buffer; what the buffer drops, the log still has.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+
+from chassis import logs
+from chassis.bus import Bus, Message, Subscription, Unavailable
+from chassis.streams import Record, Stream, record
+from gateway import metrics
+from gateway.ring import Entry, Ring
+from gateway.seek import Point, narrow, next_probe
+from gateway.settings import GatewaySettings
+from protocol import subjects
+
+log = logs.get(__name__)
+
+BUFFER = 1024
+"""Live events that may wait during a repair; more are read from the log instead."""
+RETRY_SECONDS = 0.1
+
+
+class ContinuityLost(Exception):
+    """The log no longer has the next event, or cannot be read in time: followers must be told."""
+
+
+class NoLog(Exception):
+    """The channel has no log: nothing ever happened there."""
+
+
+def entry_of(found: Record) -> Entry:
+    """Return the record as an entry; the body stays unparsed."""
+    headers = found.headers
+    return Entry(
+        found.offset,
+        found.sequence,
+        headers.get(subjects.EVENT_TYPE, ""),
+        headers.get(subjects.USER, ""),
+        headers.get(subjects.CLIENT, ""),
+        found.body,
+    )
+
+
+class Feed:
+    """The events of one room, as this process knows them."""
+
+    def __init__(
+        self,
+        room: str,
+        bus: Bus,
+        stream: Stream,
+        settings: GatewaySettings,
+        on_event: Callable[[Entry, float], None],
+        on_gap: Callable[[], None],
+    ) -> None:
+        """`on_event` gets each next event and when it was stored; `on_gap` is to have `repair` run."""
+        self.room = room
+        self._subject = subjects.room_log(room)
+        self._bus = bus
+        self._stream = stream
+        self._settings = settings
+        self._on_event = on_event
+        self._on_gap = on_gap
+        self._buffer: list[Record] | None = []  # a list while live events must wait
+        self._seen = 0  # highest offset that arrived live
+        self._subscription: Subscription | None = None
+        self.ring = self._empty_ring(0, 0)
+        self.idle_since = time.monotonic()
+
+    @property
+    def top(self) -> int:
+        """Offset of the newest event handed out."""
+        return self.ring.top
+
+    @property
+    def repairing(self) -> bool:
+        """Whether live events wait."""
+        return self._buffer is not None
+
+    async def open(self) -> None:
+        """Subscribe, make sure the interest is registered, then read the position; raise `Unavailable` or `NoLog`."""
+        self._subscription = await self._bus.subscribe(subjects.room_live(self.room), self._received)
+        await self._bus.flush()
+        await self.restart()
+
+    async def restart(self) -> None:
+        """Take the log's end as the position, forgetting what was before; raise `Unavailable` or `NoLog`."""
+        self._hold()
+        last = await self._stream.last(self._subject)
+        if last is None:
+            raise NoLog(self.room)
+        self.ring = self._empty_ring(last.offset, last.sequence)
+        self._seen = 0
+        self._release()
+        if self._buffer is not None:
+            self._on_gap()
+
+    async def close(self) -> None:
+        """Stop following."""
+        if self._subscription is not None:
+            await self._bus.unsubscribe(self._subscription)
+
+    async def repair(self) -> None:
+        """Hand out what the log has beyond our position, then what waited, in order.
+
+        Done when everything seen live was handed out: a direct get may be answered by a replica that is behind. Tries
+        for `repair_seconds`, then raises `ContinuityLost`; at once when an event is missing in the log itself.
+        """
+        deadline = time.monotonic() + self._settings.repair_seconds
+        while True:
+            self._hold()
+            try:
+                await self._read_on()
+                self._release()
+                reason = f"offset {self.top + 1} did not appear"
+            except Unavailable as error:
+                reason = str(error)
+            if self._buffer is None and self.top >= self._seen:
+                break
+            if time.monotonic() > deadline:
+                raise ContinuityLost(reason)
+            await asyncio.sleep(RETRY_SECONDS)
+        metrics.gaps.labels("repaired").inc()
+
+    async def read(self, after: int, upto: int) -> list[Entry]:
+        """Return events after+1 .. upto from the log (fewer when it lacks some); raise `Unavailable`."""
+        oldest = self.ring.oldest
+        high = Point(oldest.offset, oldest.sequence) if oldest else Point(self.ring.top, self.ring.sequence)
+        if after + 1 >= high.offset:
+            high = Point(self.ring.top, self.ring.sequence)
+        low = await self._seek(Point(0, 0), high, after + 1)
+        found: list[Entry] = []
+        sequence, more = low.sequence + 1, True
+        while more and (not found or found[-1].offset < upto):
+            records, more = await self._stream.read(self._subject, sequence)
+            if not records:
+                break
+            sequence = records[-1].sequence + 1
+            found += [entry_of(one) for one in records if after < one.offset <= upto]
+            if records[-1].offset >= upto:
+                break
+        return found
+
+    async def _seek(self, low: Point, high: Point, target: int) -> Point:
+        probes = 0
+        while (probe := next_probe(low, high, target, probes)) is not None:
+            at = await self._stream.next(self._subject, probe)
+            point = Point(at.offset, at.sequence) if at is not None else None
+            low, high = narrow(low, high, target, probe, point)
+            probes += 1
+        return low
+
+    async def _read_on(self) -> None:
+        more = True
+        while more:
+            records, more = await self._stream.read(self._subject, self.ring.sequence + 1)
+            for one in records:
+                if one.offset > self.top + 1:
+                    raise ContinuityLost(f"offset {self.top + 1} is not in the log")
+                self._advance(one)
+            more = more and bool(records)
+
+    def _received(self, message: Message) -> None:
+        try:
+            found = record(message)
+            following = found.offset
+        except ValueError:
+            log.warning("live message without a position")
+            return
+        self._seen = max(self._seen, following)
+        if self._buffer is not None:
+            if len(self._buffer) < BUFFER:
+                self._buffer.append(found)
+            else:
+                metrics.overflows.labels("repair").inc()
+        elif following > self.top + 1:
+            self._buffer = [found]
+            metrics.gaps.labels("seen").inc()
+            self._on_gap()
+        else:
+            self._advance(found)
+
+    def _advance(self, found: Record) -> None:
+        """Hand out `found` if it is the next event; one at or below the position was handed out before."""
+        if found.offset == self.top + 1:
+            entry = entry_of(found)
+            self.ring.append(entry)
+            self._on_event(entry, found.stored_at)
+
+    def _hold(self) -> None:
+        if self._buffer is None:
+            self._buffer = []
+
+    def _release(self) -> None:
+        """Hand out what waited; stay holding (emptied) when there is a gap in it, so that the log is read again."""
+        waiting, self._buffer = self._buffer or [], None
+        for found in waiting:
+            if found.offset > self.top + 1:
+                self._buffer = []
+                return
+            self._advance(found)
+
+    def _empty_ring(self, top: int, sequence: int) -> Ring:
+        return Ring(top, sequence, most=self._settings.history_limit, most_bytes=self._settings.ring_bytes)

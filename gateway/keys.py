@@ -1,0 +1,81 @@
+"""The signing keys the auth service publishes, fetched over HTTP from the one address in our settings."""
+
+import asyncio
+import time
+
+import httpx
+import jwt
+
+from chassis import logs
+from gateway import metrics
+from gateway.identity import Identity
+from gateway.settings import GatewaySettings
+from gateway.tokens import Rules, UnknownKey, keys_of, verify
+
+log = logs.get(__name__)
+
+RETRY_SECONDS = 0.5
+MAX_DOCUMENT_BYTES = 65536
+
+
+class KeysMissing(Exception):
+    """No keys could be fetched yet, so nobody can be let in or turned away for good."""
+
+
+class Keys:
+    """A cache of verification keys. Verified tokens cost no network; unknown keys cost at most one fetch an interval."""
+
+    def __init__(self, settings: GatewaySettings) -> None:
+        self._settings = settings
+        self._keys: dict[str, jwt.PyJWK] = {}
+        self._fetched = -settings.jwks_minimum_seconds
+        self._lock = asyncio.Lock()
+        self._rules = Rules(
+            settings.auth_issuer, settings.auth_audience, settings.token_max_seconds, settings.token_leeway_seconds
+        )
+
+    async def ready(self) -> str | None:
+        """Health check: None when there is at least one key."""
+        return None if self._keys else "no signing keys from the auth service yet"
+
+    async def identify(self, token: str) -> Identity:
+        """Return who `token` speaks for; raise `tokens.BadToken` (and kinds), or `KeysMissing` before the first fetch."""
+        try:
+            return verify(token, self._keys, self._rules)
+        except UnknownKey:
+            if not await self._fetch_for_unknown():
+                if not self._keys:
+                    raise KeysMissing from None
+                raise
+        return verify(token, self._keys, self._rules)
+
+    async def keep_fresh(self) -> None:
+        """Fetch now and then again and again, so that new keys are here before they sign. Runs for ever."""
+        while True:
+            fetched = await self._fetch()
+            await asyncio.sleep(self._settings.jwks_refresh_seconds if fetched else RETRY_SECONDS)
+
+    async def _fetch_for_unknown(self) -> bool:
+        async with self._lock:
+            if time.monotonic() - self._fetched < self._settings.jwks_minimum_seconds:
+                return False
+            return await self._fetch()
+
+    async def _fetch(self) -> bool:
+        timeout = self._settings.jwks_timeout_seconds
+        try:
+            async with httpx.AsyncClient(timeout=timeout, follow_redirects=False, trust_env=False) as client:
+                answer = await asyncio.wait_for(client.get(self._settings.keys_url), timeout)
+            if answer.status_code != 200 or len(answer.content) > MAX_DOCUMENT_BYTES:
+                raise ValueError(f"status {answer.status_code}")
+            keys = keys_of(answer.json())
+        except (httpx.HTTPError, ValueError, TimeoutError) as error:
+            metrics.key_fetches.labels("failed").inc()
+            log.debug("signing keys not fetched", error=type(error).__name__)
+            return False
+        metrics.key_fetches.labels("ok").inc()
+        self._fetched = time.monotonic()
+        if keys.keys() != self._keys.keys():
+            log.info("signing keys changed", count=len(keys))
+        self._keys = keys or self._keys
+        return True

@@ -1,0 +1,107 @@
+"""The gateway's metrics, declared before they are used. Each sentence says what a rise means; no label carries an id."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from chassis.metrics import FAST_BUCKETS
+
+connections = Gauge(
+    "parley_connections",
+    "Connections open now; a fall without a deploy means clients are being lost.",
+    multiprocess_mode="livesum",
+)
+accepted = Counter(
+    "parley_connections_accepted",
+    "WebSocket handshakes accepted; a rise without more users means clients reconnect.",
+)
+refused = Counter(
+    "parley_connections_refused",
+    "Handshakes refused before accept, by reason; a rise means bad credentials, foreign pages or a full process.",
+    ["reason"],
+)
+authenticated = Counter(
+    "parley_authentications",
+    "Connect and refresh commands, by result; a rise of anything but ok means token trouble.",
+    ["result"],
+)
+disconnects = Counter(
+    "parley_disconnects",
+    "Connections ended, by close code and cause; a rise names its own reason (slow, no_pong, network, shutdown ...).",
+    ["code", "cause"],
+)
+connection_seconds = Histogram(
+    "parley_connection_duration_seconds",
+    "How long connections lasted; a shift to the left means something cuts them early.",
+    buckets=(1, 5, 15, 60, 300, 900, 3600, 14400, 86400),
+)
+subscriptions = Gauge(
+    "parley_subscriptions",
+    "Subscriptions of clients now; grows with connections and open rooms.",
+    multiprocess_mode="livesum",
+)
+channels = Gauge(
+    "parley_channels_followed",
+    "Channels followed by gateway processes now; each costs a NATS subscription and a ring of recent events.",
+    multiprocess_mode="livesum",
+)
+commands = Counter(
+    "parley_commands",
+    "Commands of clients, by method and result code (0 is success); a rise of other codes means refusals.",
+    ["method", "result"],
+)
+command_seconds = Histogram(
+    "parley_command_duration_seconds",
+    "Time from taking a command to its reply, by method; a rise means NATS or the chat service is slow.",
+    ["method"],
+    buckets=FAST_BUCKETS,
+)
+messages_in = Counter("parley_messages_in", "Frames received from clients; a rise is more traffic or a flood.")
+bytes_in = Counter("parley_bytes_in", "Bytes of frames received from clients; a rise is more traffic or a flood.")
+messages_out = Counter("parley_messages_out", "Replies and pushes put on sockets; grows with senders times members.")
+frames_out = Counter("parley_frames_out", "Frames written to sockets; fewer than messages out when batches form.")
+bytes_out = Counter("parley_bytes_out", "Bytes of frames written to sockets; the gateway's share of network cost.")
+fanout_seconds = Histogram(
+    "parley_fanout_duration_seconds",
+    "Time to hand one event to every local subscriber; a rise means larger rooms or a busy process.",
+    buckets=(0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25),
+)
+stage_seconds = Histogram(
+    "parley_delivery_stage_seconds",
+    "Delivery latency by stage: accepted (command taken) to stored (acknowledged), stored to fanned_out (on sockets).",
+    ["stage"],
+    buckets=FAST_BUCKETS,
+)
+overflows = Counter(
+    "parley_queue_overflows",
+    "Queues that were full, by queue; each ended a connection or was repaired from the log.",
+    ["queue"],
+)
+recoveries = Counter(
+    "parley_recoveries",
+    "Subscriptions that asked to recover, by result; a rise of not_recovered means clients must reload history.",
+    ["result"],
+)
+recovered_publications = Counter(
+    "parley_recovered_publications", "Missed events handed to recovering clients; a rise follows disconnects."
+)
+gaps = Counter(
+    "parley_gaps",
+    "Gaps seen between log and live feed, by outcome; a rise means NATS drops messages to this process.",
+    ["outcome"],
+)
+presence_swept = Counter(
+    "parley_presence_swept", "Presence entries removed for gateways that died; a rise means gateways are being killed."
+)
+key_fetches = Counter(
+    "parley_key_fetches",
+    "Fetches of signing keys, by result; failures mean the auth service cannot be reached.",
+    ["result"],
+)
+revocation_seconds = Histogram(
+    "parley_revocation_to_close_seconds",
+    "Time from the end of a session to the close of its sockets here; a rise means sockets outlive logout.",
+    buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
+)
+bad_frames = Counter("parley_bad_frames", "Frames that could not be decoded; a rise means a broken or hostile client.")
+unread = Counter(
+    "parley_stalls", "Clients that left their socket unread; a rise means slow networks or too much traffic for them."
+)

@@ -1,0 +1,46 @@
+"""What a gateway process is made of, as its connections need it; and the shape of an operation."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gateway.chat import Chat
+from gateway.hub import Hub
+from gateway.keys import Keys
+from gateway.outbox import Postman
+from gateway.presence import Presence
+from gateway.relay import Relay
+from gateway.revocations import Revocations
+from gateway.settings import GatewaySettings
+from protocol.client import Command, Error, Reply
+from protocol.codes import DisconnectCode, ErrorCode
+
+if TYPE_CHECKING:
+    from gateway.connection import Connection
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of one process; `node` is its id."""
+
+    settings: GatewaySettings
+    node: str
+    hub: Hub
+    relay: Relay
+    chat: Chat
+    presence: Presence
+    keys: Keys
+    revocations: Revocations
+    postman: Postman
+
+
+Outcome = Reply | DisconnectCode | None
+"""A reply to send, an ending, or None when the operation has sent its reply itself."""
+
+Operation = Callable[["Connection", Command], Awaitable[Outcome]]
+
+
+def refusal(command: Command, error: ErrorCode, detail: str = "") -> Reply:
+    """Return the reply that refuses `command`."""
+    message = f"{error.message}: {detail}" if detail else error.message
+    return Reply(id=command.id, error=Error(error.code, message, error.temporary))

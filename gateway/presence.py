@@ -1,0 +1,240 @@
+"""Who is subscribed where, across all gateways, without ghosts (ADR 0004).
+
+Each subscription is one entry in the memory stream PRESENCE, under the id of the process that holds it. The process
+renews one lease for all of its entries; entries of a process whose lease has expired do not count, and the first gateway
+that notices removes them and announces the leave. Nothing here is needed to deliver messages.
+"""
+
+import asyncio
+from collections import deque
+from typing import Any
+
+import msgspec
+
+from chassis import logs
+from chassis.bus import Bus, Message, Subscription, Unavailable
+from chassis.streams import Conflict, Record, Stream
+from gateway import metrics
+from gateway.hub import Hub
+from gateway.publications import encoded
+from gateway.settings import GatewaySettings
+from protocol import names, subjects
+from protocol.client import ClientInfo, Join, Leave, Push, Reply
+
+log = logs.get(__name__)
+
+MAX_WAITING = 100_000
+"""Changes that may wait to be written; beyond it they are dropped, and the next renewal of all entries mends it."""
+TOMBSTONE_SECONDS = 5
+_decoder = msgspec.json.Decoder(ClientInfo)
+
+
+class TooMany(Exception):
+    """More clients are present than one answer may list."""
+
+
+class _Announcement(msgspec.Struct):
+    joined: bool
+    info: ClientInfo
+
+
+class Presence:
+    """The presence of this process's clients, and the view of everybody's."""
+
+    def __init__(self, gateway: str, bus: Bus, hub: Hub, settings: GatewaySettings) -> None:
+        self._gateway = gateway
+        self._bus = bus
+        self._hub = hub
+        self._settings = settings
+        self._stream = Stream(bus, subjects.PRESENCE_STREAM)
+        self._mine: dict[tuple[str, str], ClientInfo] = {}
+        self._alive: set[str] = set()
+        self._waiting: deque[tuple[str, ClientInfo, bool]] = deque()
+        self._work = asyncio.Event()
+        self._watched: dict[str, Subscription] = {}
+        self._watching = asyncio.Lock()
+        self._idle: set[str] = set()
+        self._renew_all = True
+
+    def joined(self, room: str, info: ClientInfo) -> None:
+        """Take note that a client subscribed; written and announced in the background, in order."""
+        self._mine[room, info.client] = info
+        self._change(room, info, True)
+
+    def left(self, room: str, client: str) -> None:
+        """Take note that a client's subscription ended."""
+        info = self._mine.pop((room, client), None)
+        if info is not None:
+            self._change(room, info, False)
+
+    async def of_room(self, room: str) -> dict[str, ClientInfo]:
+        """Return client id to client for everybody in `room`; raise `TooMany` or `Unavailable`."""
+        found: dict[str, ClientInfo] = {}
+        records = [one async for one in self._stream.read_all(subjects.presence_of_room(room))]
+        holders = {_holder(one) for one in records}
+        if not holders <= self._alive | {self._gateway}:
+            self._alive = await self._leases()  # a gateway that started since our last look
+        for one in records:
+            if subjects.GONE in one.headers or _holder(one) == self._gateway or _holder(one) not in self._alive:
+                continue
+            if (info := _info(one)) is not None:
+                found[info.client] = info
+        # What we hold ourselves is known here better than in the stream.
+        found.update({client: info for (where, client), info in self._mine.items() if where == room})
+        if len(found) > self._settings.max_presence:
+            raise TooMany(str(len(found)))
+        return found
+
+    async def watch(self, room: str) -> None:
+        """Receive join and leave of `room`, for followers that asked for them; raise `Unavailable`."""
+        channel = names.room_channel(room)
+
+        def received(message: Message) -> None:
+            self._announced(channel, message)
+
+        async with self._watching:
+            if room not in self._watched:
+                self._watched[room] = await self._bus.subscribe(subjects.room_presence(room), received)
+
+    async def run(self) -> None:
+        """Keep the lease, write changes, sweep after gateways that died. Runs for ever."""
+        self._bus.on_connect(self._reconnected)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._write_changes())
+            tasks.create_task(self._keep_lease())
+
+    async def withdraw(self) -> None:
+        """Give up the lease, so that what this process held is gone at once."""
+        try:
+            await self._put(subjects.lease(self._gateway), b"", {subjects.GONE: "1", subjects.NATS_TTL: "1s"})
+        except Unavailable as error:
+            log.debug("lease left to expire", reason=str(error))
+
+    def _reconnected(self) -> None:
+        # The stream is in memory: it may have gone with the NATS server.
+        self._renew_all = True
+        self._work.set()
+
+    def _change(self, room: str, info: ClientInfo, joined: bool) -> None:
+        if len(self._waiting) >= MAX_WAITING:
+            metrics.overflows.labels("presence").inc()
+            self._renew_all = True
+            return
+        self._waiting.append((room, info, joined))
+        self._work.set()
+
+    async def _write_changes(self) -> None:
+        while True:
+            await self._work.wait()
+            self._work.clear()
+            while self._waiting:
+                room, info, joined = self._waiting[0]
+                try:
+                    await self._write(room, info, joined)
+                except Unavailable:
+                    # Whatever was lost meanwhile is written again after the reconnect.
+                    self._renew_all = True
+                    self._waiting.clear()
+                    break
+                self._waiting.popleft()
+
+    async def _write(self, room: str, info: ClientInfo, joined: bool) -> None:
+        entry = subjects.presence_entry(room, self._gateway, info.client)
+        headers = {} if joined else {subjects.GONE: "1", subjects.NATS_TTL: f"{TOMBSTONE_SECONDS}s"}
+        await self._put(entry, msgspec.json.encode(info), headers)
+        await self._announce(room, info, joined)
+
+    async def _put(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
+        await self._bus.publish(subject, body, headers)
+
+    async def _announce(self, room: str, info: ClientInfo, joined: bool) -> None:
+        await self._bus.publish(subjects.room_presence(room), msgspec.json.encode(_Announcement(joined, info)))
+
+    def _announced(self, channel: str, message: Message) -> None:
+        try:
+            change = msgspec.json.decode(message.body, type=_Announcement)
+        except msgspec.DecodeError:
+            log.warning("presence announcement not understood")
+            return
+        push = (
+            Push(channel=channel, join=Join(change.info)) if change.joined else Push(channel, leave=Leave(change.info))
+        )
+        reply = encoded(Reply(push=push))
+        for follower in self._hub.followers(channel):
+            if follower.wants_join_leave(channel):
+                follower.deliver(reply)
+
+    async def _keep_lease(self) -> None:
+        every = self._settings.lease_seconds / 3
+        ttl = {subjects.NATS_TTL: f"{self._settings.lease_seconds}s"}
+        while True:
+            try:
+                if self._renew_all:
+                    self._renew_all = False
+                    await self._stream.ensure(**_config(self._settings))
+                    await self._renew()
+                await self._put(subjects.lease(self._gateway), b"", ttl)
+                before, self._alive = self._alive, await self._leases()
+                if before - self._alive or not before:
+                    await self._sweep()
+                await self._stop_watching_idle()
+            except Unavailable as error:
+                self._renew_all = True
+                log.debug("presence not kept", reason=str(error))
+            await asyncio.sleep(every)
+
+    async def _renew(self) -> None:
+        for (room, client), info in list(self._mine.items()):
+            if (room, client) in self._mine:
+                await self._put(subjects.presence_entry(room, self._gateway, client), msgspec.json.encode(info), {})
+
+    async def _leases(self) -> set[str]:
+        records = [one async for one in self._stream.read_all(subjects.PRESENCE_LEASES)]
+        alive = {one.subject.rpartition(".")[2] for one in records if subjects.GONE not in one.headers}
+        return alive | {self._gateway}
+
+    async def _sweep(self) -> None:
+        """Remove what gateways without a lease left behind; of several sweepers one wins each entry and announces it."""
+        async for one in self._stream.read_all(subjects.PRESENCE_ENTRIES):
+            if subjects.GONE in one.headers or _holder(one) in self._alive:
+                continue
+            headers = {subjects.GONE: "1", subjects.NATS_TTL: f"{TOMBSTONE_SECONDS}s"}
+            try:
+                await self._stream.append(one.subject, one.body, headers, expected_last=one.sequence)
+            except Conflict:
+                continue
+            metrics.presence_swept.inc()
+            if (info := _info(one)) is not None:
+                await self._announce(one.subject.split(".")[2], info, False)
+
+    async def _stop_watching_idle(self) -> None:
+        idle = {room for room in self._watched if not self._hub.has_followers(names.room_channel(room))}
+        # Twice in a row, so that a subscription being made right now does not lose its watch.
+        for room in idle & self._idle:
+            await self._bus.unsubscribe(self._watched.pop(room))
+        self._idle = idle
+
+
+def _holder(entry: Record) -> str:
+    return entry.subject.split(".")[3]
+
+
+def _info(entry: Record) -> ClientInfo | None:
+    try:
+        return _decoder.decode(entry.body)
+    except msgspec.DecodeError:
+        log.warning("presence entry not understood", sequence=entry.sequence)
+        return None
+
+
+def _config(settings: GatewaySettings) -> dict[str, Any]:
+    return {
+        "subjects": [subjects.PRESENCE_ALL],
+        "storage": "memory",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": 1,
+        "allow_direct": True,
+        "allow_msg_ttl": True,
+        "num_replicas": settings.nats_replicas,
+    }

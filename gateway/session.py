@@ -1,0 +1,200 @@
+"""One client's rules (pure): a command or the time in, what is to be done out.
+
+Knows no socket and no clock; times are seconds on whatever clock the caller uses. The shell (`connection.py`) carries out
+what is decided here and reports back what came of it (`connected`, `subscribed`, `unsubscribed`).
+"""
+
+from dataclasses import dataclass, field
+from enum import Enum
+
+from gateway.identity import Identity
+from gateway.settings import GatewaySettings
+from protocol import codes, names
+from protocol.client import REQUESTS, Command, SubscribeRequest
+from protocol.codes import DisconnectCode, ErrorCode
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    """End the connection."""
+
+    code: DisconnectCode
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Answer the command with an error."""
+
+    error: ErrorCode
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Perform:
+    """Carry out the request of this name; the command may be performed."""
+
+    request: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Send a ping."""
+
+
+class Phase(Enum):
+    """Where a connection is in its life."""
+
+    NEW = "new"
+    READY = "ready"
+    REFUSED = "refused"  # connect was answered with an error: nothing more is accepted
+
+
+@dataclass(slots=True)
+class Subscription:
+    """One channel the client follows. `generation` tells a subscription from an earlier one of the same channel."""
+
+    generation: int
+    join_leave: bool
+    live: bool = False
+
+
+@dataclass(slots=True)
+class Session:
+    """What we know and allow of one client while it is connected."""
+
+    settings: GatewaySettings
+    connect_by: float
+    ping_offset: float
+    """Seconds from connect to the first ping: random within half an interval, so that pings do not come in step."""
+    phase: Phase = Phase.NEW
+    identity: Identity | None = None
+    subscriptions: dict[str, Subscription] = field(default_factory=dict)
+    ping_at: float = 0
+    pong_by: float | None = None
+    expires_at: float | None = None
+    generation: int = 0
+
+    def receive(self, command: Command) -> End | Refuse | Perform:
+        """Decide about a command (not a pong). The order of checks is the protocol's (reference 1.3)."""
+        request = request_name(command)
+        if self.phase is Phase.REFUSED:
+            return End(codes.STALE)
+        if request is None:
+            return Refuse(codes.METHOD_NOT_FOUND) if command.id else End(codes.DISCONNECT_BAD_REQUEST)
+        if (request == "connect") != (self.phase is Phase.NEW):
+            return End(codes.DISCONNECT_BAD_REQUEST)  # before connect, or connect twice
+        if request == "send":
+            return End(codes.DISCONNECT_NOT_AVAILABLE)
+        if not command.id:
+            return End(codes.DISCONNECT_BAD_REQUEST)
+        if request in ("ping", "sub_refresh"):
+            return Refuse(codes.NOT_AVAILABLE)
+        if request == "subscribe":
+            assert command.subscribe is not None
+            return self._subscribe(command.subscribe)
+        if request in ("presence", "presence_stats", "history", "publish"):
+            return self._on_channel(request, getattr(command, request).channel)
+        if request == "unsubscribe":
+            assert command.unsubscribe is not None
+            return Perform(request) if command.unsubscribe.channel else End(codes.DISCONNECT_BAD_REQUEST)
+        return Perform(request)
+
+    def _subscribe(self, request: SubscribeRequest) -> End | Refuse | Perform:
+        channel = request.channel
+        if not channel:
+            return End(codes.DISCONNECT_BAD_REQUEST)
+        if len(channel) > names.MAX_CHANNEL_LENGTH or not channel.isascii():
+            return Refuse(codes.BAD_REQUEST)
+        if names.room_of_channel(channel) is None:
+            return Refuse(codes.UNKNOWN_CHANNEL)
+        if channel in self.subscriptions:
+            return Refuse(codes.ALREADY_SUBSCRIBED)
+        if len(self.subscriptions) >= self.settings.max_subscriptions:
+            return Refuse(codes.LIMIT_EXCEEDED)
+        self.generation += 1
+        self.subscriptions[channel] = Subscription(self.generation, request.join_leave)
+        return Perform("subscribe")
+
+    def _on_channel(self, request: str, channel: str) -> End | Refuse | Perform:
+        if not channel:
+            return End(codes.DISCONNECT_BAD_REQUEST)
+        if names.room_of_channel(channel) is None:
+            return Refuse(codes.UNKNOWN_CHANNEL)
+        if request != "publish" and not self.is_live(channel):
+            return Refuse(codes.PERMISSION_DENIED)  # a publish is judged by the chat service
+        return Perform(request)
+
+    def is_live(self, channel: str) -> bool:
+        """Tell whether the client receives `channel` now."""
+        subscription = self.subscriptions.get(channel)
+        return subscription is not None and subscription.live
+
+    def connected(self, identity: Identity, now: float, expires_at: float) -> None:
+        """Take note that the client has proved who it is."""
+        self.phase = Phase.READY
+        self.identity = identity
+        self.ping_at = now + self.ping_offset
+        self.expires_at = expires_at
+
+    def refused(self) -> None:
+        """Take note that connect was answered with an error: the connection is of no more use (reference 1.3)."""
+        self.phase = Phase.REFUSED
+
+    def subscribed(self, channel: str, generation: int) -> bool:
+        """Go live; False when that subscription is no longer wanted (ended, or replaced by a newer one)."""
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or subscription.generation != generation:
+            return False
+        subscription.live = True
+        return True
+
+    def unsubscribed(self, channel: str, generation: int | None = None) -> bool:
+        """Forget a subscription (only if it has that generation, when given); tell whether it was live."""
+        subscription = self.subscriptions.get(channel)
+        if subscription is None or (generation is not None and subscription.generation != generation):
+            return False
+        del self.subscriptions[channel]
+        return subscription.live
+
+    def pong(self) -> End | None:
+        """Take a pong; one that was not asked for breaks the protocol (reference 1.4)."""
+        if self.pong_by is None:
+            return End(codes.DISCONNECT_BAD_REQUEST)
+        self.pong_by = None
+        return None
+
+    def tick(self, now: float) -> End | Ping | None:
+        """Decide what the time asks for."""
+        if self.phase is not Phase.READY:
+            return End(codes.STALE) if now >= self.connect_by else None
+        if self.expires_at is not None and now >= self.expires_at + self.settings.refresh_grace_seconds:
+            return End(codes.CONNECTION_EXPIRED)
+        if self.pong_by is not None and now >= self.pong_by:
+            return End(codes.NO_PONG)
+        if now >= self.ping_at:
+            # On schedule even on a busy connection: some SDKs count only pings as signs of life.
+            self.ping_at = now + self.settings.ping_seconds
+            self.pong_by = now + self.settings.pong_seconds
+            return Ping()
+        return None
+
+    def next_tick(self) -> float:
+        """Return when `tick` has something to decide next."""
+        if self.phase is not Phase.READY:
+            return self.connect_by
+        times = [self.ping_at]
+        if self.pong_by is not None:
+            times.append(self.pong_by)
+        if self.expires_at is not None:
+            times.append(self.expires_at + self.settings.refresh_grace_seconds)
+        return min(times)
+
+
+def request_name(command: Command) -> str | None:
+    """Return the name of the first request that `command` carries, or None."""
+    return next((name for name in REQUESTS if getattr(command, name) is not None), None)
+
+
+def is_pong(command: Command) -> bool:
+    """Tell whether `command` is empty, which answers a ping."""
+    return not command.id and request_name(command) is None

@@ -1,0 +1,83 @@
+"""The gateway's settings: every number it keeps to has its home here."""
+
+from pathlib import Path
+
+from pydantic import Field
+
+from chassis.settings import Port, Seconds, Settings
+
+KIB = 1024
+
+
+class GatewaySettings(Settings):
+    """What the gateway reads from the environment."""
+
+    gateway_workers: int = Field(default=2, ge=1, le=64, description="Gateway processes on this machine.")
+    gateway_grace_seconds: int = Field(default=15, ge=1, description="How long a worker may take to end at SIGTERM.")
+    web_dir: Path = Field(default=Path("web/dist"), description="Directory of the built page.")
+    public_auth_url: str = Field(
+        default="", description="Where clients reach the auth service; default http://localhost:$AUTH_PORT/auth."
+    )
+    public_websocket_url: str = Field(
+        default="", description="Where clients connect; default the gateway's own address, as the page was reached."
+    )
+    jwks_url: str = Field(
+        default="",
+        description="Where signing keys are published; default http://127.0.0.1:$AUTH_PORT/.well-known/jwks.json.",
+    )
+    jwks_refresh_seconds: Seconds = Field(default=120, description="How often signing keys are fetched again.")
+    jwks_minimum_seconds: Seconds = Field(default=30, description="Least time between fetches that unknown keys cause.")
+    jwks_timeout_seconds: Seconds = Field(default=3, description="Deadline of one fetch of signing keys.")
+    auth_issuer: str = Field(default="parley", description="Expected `iss` of access tokens.")
+    auth_audience: str = Field(default="parley", description="Expected `aud` of access tokens.")
+    token_max_seconds: int = Field(default=900, ge=60, description="Longest life of an access token that is accepted.")
+    token_leeway_seconds: int = Field(
+        default=5, ge=0, description="Allowed difference between our clock and the issuer's."
+    )
+    refresh_grace_seconds: Seconds = Field(
+        default=25, description="Time after a token's end in which a refresh may come."
+    )
+    ping_seconds: int = Field(default=25, ge=1, description="Interval of pings to clients.")
+    pong_seconds: Seconds = Field(default=8, description="How long a client may take to answer a ping.")
+    connect_seconds: Seconds = Field(default=10, description="How long a socket may stay without a connect command.")
+    stall_seconds: Seconds = Field(
+        default=5, description="How long a client may leave its socket unread once it is full."
+    )
+    unacknowledged_seconds: Seconds = Field(
+        default=8, description="How long sent bytes may wait for the peer's TCP (TCP_USER_TIMEOUT)."
+    )
+    send_buffer_bytes: int = Field(default=128 * KIB, ge=4 * KIB, description="Kernel send buffer of one connection.")
+    outbox_bytes: int = Field(default=1024 * KIB, ge=64 * KIB, description="Bytes that may wait for one client.")
+    max_connections: int = Field(default=20_000, ge=1, description="Connections of one gateway process.")
+    max_subscriptions: int = Field(default=128, ge=1, description="Subscriptions of one client.")
+    max_waiting_commands: int = Field(default=256, ge=1, description="Commands of one client that may wait.")
+    pause_reading_at: int = Field(
+        default=64, ge=1, description="Waiting commands at which a client is read no further."
+    )
+    history_limit: int = Field(default=300, ge=1, le=4000, description="Most publications of one recovery or history.")
+    ring_bytes: int = Field(default=1024 * KIB, ge=64 * KIB, description="Recent publications kept of one channel.")
+    repair_seconds: Seconds = Field(
+        default=10, description="How long a gap may take to repair before clients are told."
+    )
+    position_check_seconds: Seconds = Field(
+        default=40, description="How often followed channels are compared with the log."
+    )
+    linger_seconds: Seconds = Field(default=60, description="How long a channel stays followed after its last client.")
+    lease_seconds: int = Field(default=10, ge=2, description="Presence of a gateway that dies is gone after this time.")
+    max_presence: int = Field(default=5_000, ge=1, description="Most clients that one presence answer lists.")
+    publish_seconds: Seconds = Field(default=1.7, description="Deadline of a command that needs the chat service.")
+
+    @property
+    def port(self) -> Port:
+        """The port this service listens on."""
+        return self.gateway_port
+
+    @property
+    def auth_url(self) -> str:
+        """Where clients reach the auth service."""
+        return self.public_auth_url or f"http://localhost:{self.auth_port}/auth"
+
+    @property
+    def keys_url(self) -> str:
+        """Where signing keys are published."""
+        return self.jwks_url or f"http://127.0.0.1:{self.auth_port}/.well-known/jwks.json"
