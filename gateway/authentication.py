@@ -67,7 +67,7 @@ class Authenticator:
         except (Unavailable, TooLarge, msgspec.DecodeError) as error:
             log.warning("ticket not redeemed", reason=type(error).__name__)
             raise KeysMissing from error
-        if answer.refusal is not None or answer.result is None:
+        if answer.refusal is not None:
             return None
         found = msgspec.json.decode(answer.result, type=TicketIdentity)
         identity = Identity(found.user.id, found.user.name, found.session, found.expires_at)

@@ -27,7 +27,7 @@ class Chat:
         self._bus = bus
         self._seconds = settings.publish_seconds
 
-    async def ask(self, method: str, identity: Identity, client: str, data: Raw | None) -> Raw | Refusal:
+    async def ask(self, method: str, identity: Identity, client: str, data: Raw) -> Raw | Refusal:
         """Have the chat service carry out `method`; every way in which it cannot answer is a refusal, within the deadline.
 
         After `UNAVAILABLE` the command may have been carried out: a retry must carry the same message id.

@@ -44,7 +44,7 @@ async def publish(connection: "Connection", command: Command) -> Outcome:
     assert command.publish is not None and connection.session.identity is not None
     room = names.room_of_channel(command.publish.channel)
     try:
-        data = msgspec.json.decode(command.publish.data or b"null", type=str | _Publish)
+        data = msgspec.json.decode(command.publish.data or Raw(b"null"), type=str | _Publish)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return refusal(command, codes.BAD_REQUEST, "data is a text, or an object with text and id")
     text, identifier = (data, "") if isinstance(data, str) else (data.text, data.id)

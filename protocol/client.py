@@ -9,6 +9,9 @@ empty fields are left out, except those without a default here; an empty result 
 
 from msgspec import Raw, Struct
 
+EMPTY = Raw(b"")
+"""No application data: left out of the wire. (msgspec cannot decode `Raw | None`.)"""
+
 
 class SubscribePosition(Struct, omit_defaults=True):
     """Where a client wants to resume a server-side subscription."""
@@ -22,7 +25,7 @@ class ConnectRequest(Struct, omit_defaults=True):
     """First command of a connection."""
 
     token: str = ""
-    data: Raw | None = None
+    data: Raw = EMPTY
     subs: dict[str, SubscribePosition] = {}
     name: str = ""
     version: str = ""
@@ -33,7 +36,7 @@ class SubscribeRequest(Struct, omit_defaults=True):
 
     channel: str = ""
     token: str = ""
-    data: Raw | None = None
+    data: Raw = EMPTY
     recover: bool = False
     epoch: str = ""
     offset: int = 0
@@ -54,7 +57,7 @@ class PublishRequest(Struct):
     """Send `data` into a channel."""
 
     channel: str = ""
-    data: Raw | None = None
+    data: Raw = EMPTY
 
 
 class PresenceRequest(Struct):
@@ -92,14 +95,14 @@ class PingRequest(Struct):
 class SendRequest(Struct):
     """A message without an answer."""
 
-    data: Raw | None = None
+    data: Raw = EMPTY
 
 
 class RPCRequest(Struct):
     """Call an application method."""
 
     method: str = ""
-    data: Raw | None = None
+    data: Raw = EMPTY
 
 
 class RefreshRequest(Struct):
@@ -155,13 +158,13 @@ class ClientInfo(Struct, omit_defaults=True):
 
     user: str
     client: str
-    conn_info: Raw | None = None
+    conn_info: Raw = EMPTY
 
 
 class Publication(Struct, omit_defaults=True):
     """One event of a channel as subscribers receive it."""
 
-    data: Raw | None = None
+    data: Raw = EMPTY
     info: ClientInfo | None = None
     offset: int = 0
 
@@ -191,7 +194,7 @@ class ConnectResult(Struct, omit_defaults=True):
 
     client: str
     version: str
-    data: Raw | None = None
+    data: Raw = EMPTY
     expires: bool = False
     ttl: int = 0
     subs: dict[str, SubscribeResult] = {}
@@ -235,7 +238,7 @@ class HistoryResult(Struct):
 class RPCResult(Struct, omit_defaults=True):
     """Answer of an application method."""
 
-    data: Raw | None = None
+    data: Raw = EMPTY
 
 
 class Empty(Struct):

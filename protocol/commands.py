@@ -6,6 +6,7 @@ either a result or a refusal with a code of `codes.py`.
 
 import msgspec
 
+from protocol.client import EMPTY
 from protocol.codes import ERRORS, ErrorCode
 from protocol.events import Event, User
 
@@ -15,7 +16,7 @@ class Command(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     user: User
     client: str = ""
-    data: msgspec.Raw | None = None
+    data: msgspec.Raw = EMPTY
 
 
 class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -39,7 +40,7 @@ class Refusal(msgspec.Struct, frozen=True, omit_defaults=True):
 class Answer(msgspec.Struct, omit_defaults=True):
     """The reply to a command: exactly one of the two is set."""
 
-    result: msgspec.Raw | None = None
+    result: msgspec.Raw = EMPTY
     refusal: Refusal | None = None
 
 
