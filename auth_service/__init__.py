@@ -1,0 +1,1 @@
+"""Knows who you are: accounts, guests, sessions, tokens, keys, tickets, revocations."""
