@@ -74,9 +74,7 @@ class Ring:
             "the ring is ready",
             START_SECONDS,
         )
-        assert self.exit_code is None, (
-            f"the launcher ended with {self.exit_code}:\n{self.output}\n{self.logs()}"
-        )
+        assert self.exit_code is None, f"the launcher ended with {self.exit_code}:\n{self.output}\n{self.logs()}"
         return self
 
     @property
@@ -126,9 +124,7 @@ class Ring:
     def pid_of(self, part: str) -> int:
         """Return the process id of `part` (nats, auth, chat, gateway): for gateway that of gunicorn's main process."""
         assert self.launcher is not None, "not started"
-        found = [
-            p.pid for p in self.processes() if COMMANDS[part] in p.command and p.parent == self.launcher.pid
-        ]
+        found = [p.pid for p in self.processes() if COMMANDS[part] in p.command and p.parent == self.launcher.pid]
         assert len(found) == 1, f"{part} runs {len(found)} times: {self.processes()}"
         return found[0]
 
@@ -146,9 +142,7 @@ class Ring:
     def missing(self, part: str) -> dict[str, str]:
         """Return what `part` (auth, chat, gateway) says is missing; empty when it is ready."""
         try:
-            with urllib.request.urlopen(
-                f"http://127.0.0.1:{self.ports[part]}/health/ready", timeout=5
-            ) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.ports[part]}/health/ready", timeout=5) as answer:
                 answer.read()
             return {}
         except urllib.error.HTTPError as error:
@@ -166,11 +160,7 @@ class Ring:
     def logs(self, lines: int = 40) -> str:
         """Return the end of the launcher's output and of each part's log."""
         files = [self._output, *sorted(self.directory.glob("logs/*.log"))]
-        ends = {
-            file.name: file.read_text(errors="replace").splitlines()[-lines:]
-            for file in files
-            if file.exists()
-        }
+        ends = {file.name: file.read_text(errors="replace").splitlines()[-lines:] for file in files if file.exists()}
         return "\n".join(f"--- {name}\n" + "\n".join(end) for name, end in ends.items())
 
     def _ended(self) -> None:

@@ -1,0 +1,90 @@
+"""The parts of the ring: what the Procfile says, and what each part is given in its environment."""
+
+import importlib
+import shlex
+import shutil
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from chassis.settings import Settings
+from launcher.passwords import VARIABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+PROCFILE = ROOT / "Procfile"
+NATS = "nats"
+NATS_HOST = "127.0.0.1"
+"""Only processes of this machine talk to this NATS."""
+
+_NOT_PASSED_ON = ("NATS_URL", "NATS_USER", "NATS_PASSWORD", *VARIABLES.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One line of the Procfile. `host` and `port` are where it will listen."""
+
+    name: str
+    command: tuple[str, ...]
+    host: str
+    port: int
+
+    @property
+    def port_setting(self) -> str:
+        """The name of the setting that moves its port."""
+        return f"{self.name.upper()}_PORT"
+
+
+class BadProcfile(ValueError):
+    """A line of the Procfile cannot be used; the text names it."""
+
+
+def read_procfile(text: str, settings: Settings) -> list[Part]:
+    """Return the parts that `text` lists as `name: command`, in its order; raise `BadProcfile`."""
+    parts = []
+    for line in filter(None, (line.partition("#")[0].strip() for line in text.splitlines())):
+        name, colon, command = line.partition(":")
+        port = getattr(settings, f"{name}_port", None)
+        if not colon or not command.strip() or port is None:
+            raise BadProcfile(f"Procfile: cannot use the line {line!r}")
+        host = NATS_HOST if name == NATS else settings.host
+        parts.append(Part(name, tuple(shlex.split(command)), host, port))
+    return parts
+
+
+def program(part: Part, path: str) -> str | None:
+    """Return the program that `part` runs: this Python, or what is found beside it or in `path`; None when missing."""
+    beside = Path(sys.executable).parent
+    return sys.executable if part.command[0] == "python" else shutil.which(part.command[0], path=f"{beside}:{path}")
+
+
+def check_settings(part: Part) -> None:
+    """Raise `BadSetting` when the service behind `part` would refuse its settings."""
+    if "-m" not in part.command:
+        return
+    package = part.command[part.command.index("-m") + 1]
+    module = importlib.import_module(f"{package}.settings")
+    for value in vars(module).values():
+        if isinstance(value, type) and issubclass(value, Settings) and value.__module__ == module.__name__:
+            value.load()
+
+
+def environment(part: Part, base: dict[str, str], data_dir: Path, passwords: dict[str, str]) -> dict[str, str]:
+    """Return the environment of `part`: ours without foreign NATS settings, and no password but its own.
+
+    nats-server reads each variable as a piece of its configuration, so texts for it carry their quotes.
+    """
+    own = {name: value for name, value in base.items() if name not in _NOT_PASSED_ON}
+    own["DATA_DIR"] = str(data_dir)
+    if part.name != NATS:
+        return own | {"NATS_PASSWORD": passwords[part.name]}
+    return own | {
+        "NATS_HOST": _quoted(part.host),
+        "NATS_PORT": str(part.port),
+        "NATS_STORE_DIR": _quoted(str(data_dir / "nats")),
+        **{VARIABLES[name]: _quoted(password) for name, password in passwords.items()},
+    }
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
