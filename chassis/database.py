@@ -45,7 +45,11 @@ class Database:
     def __init__(self, url: str) -> None:
         self.sqlite = url.startswith("sqlite")
         self.engine: AsyncEngine = create_async_engine(
-            url, pool_size=POOL_SIZE, pool_timeout=POOL_WAIT_SECONDS, pool_pre_ping=not self.sqlite
+            url,
+            pool_size=POOL_SIZE,
+            pool_timeout=POOL_WAIT_SECONDS,
+            pool_pre_ping=not self.sqlite,
+            hide_parameters=True,  # an error that quotes them would put what people wrote into the log
         )
         if self.sqlite:
             event.listen(self.engine.sync_engine, "connect", _tune_sqlite)
