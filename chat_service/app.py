@@ -1,0 +1,99 @@
+"""The composition root: every part of the service is built here, and closed in reverse order."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from fastapi import FastAPI
+
+from chassis import app as frame
+from chassis import logs
+from chassis.bus import Bus, Message
+from chassis.database import Database, database_url
+from chassis.health import Health
+from chassis.lifecycle import Background
+from chassis.streams import record
+from chat_service import endpoints
+from chat_service.archive import Archive
+from chat_service.log import Log
+from chat_service.methods import Methods
+from chat_service.queries import Queries
+from chat_service.rooms import Rooms
+from chat_service.settings import Settings
+from chat_service.worker import Worker
+from protocol import subjects
+
+log = logs.get(__name__)
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+VERSION_TABLE = "chat_alembic_version"
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The parts of a chat service, not yet running."""
+
+    bus: Bus
+    database: Database
+    log: Log
+    rooms: Rooms
+    queries: Queries
+    archive: Archive
+    methods: Methods
+
+
+def build(settings: Settings) -> Parts:
+    """Put the parts together; nothing is connected yet."""
+    bus = Bus(settings, settings.SERVICE)
+    database = Database(database_url(settings.database_url, settings.data_dir, settings.SERVICE))
+    room_log = Log(bus, settings.nats_replicas, settings.chat_duplicate_window_seconds)
+    queries = Queries(database, settings.chat_receipts)
+    rooms = Rooms(room_log, queries.state, settings.chat_rooms_cached, settings.chat_receipts)
+    archive = Archive(database, queries, room_log, rooms, settings)
+    methods = Methods(room_log, rooms, queries, archive, settings)
+    room_log.on_epoch(rooms.forget_all)
+    bus.on_disconnect(rooms.doubt_all)
+    return Parts(bus, database, room_log, rooms, queries, archive, methods)
+
+
+def create(settings: Settings) -> FastAPI:
+    """Return the chat service's application. It starts whatever is away; readiness says what is missing."""
+    health = Health()
+
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            parts = build(settings)
+            endpoints.require(health, parts.bus, parts.database, parts.log, parts.archive)
+            stack.push_async_callback(parts.database.close)
+            stack.push_async_callback(parts.bus.close)
+            background = await stack.enter_async_context(Background())
+            worker = Worker(background, settings.chat_in_flight, settings.chat_command_seconds)
+            stack.push_async_callback(worker.drained, settings.chat_drain_seconds)
+            background.loop("bus", lambda: _connect(parts, worker))
+            background.loop("archive", lambda: _keep_archive(parts))
+            yield
+            health.draining = True
+
+    return frame.create("chat", settings, health, lifespan, openapi_url=None)
+
+
+async def _connect(parts: Parts, worker: Worker) -> None:
+    """Connect to NATS when it is there, listen, open the log, then take commands; keep the log open after that."""
+    await parts.bus.connect()
+
+    def hear(message: Message) -> None:
+        parts.rooms.hear(record(message))
+        parts.archive.wake()
+
+    # Before any room is read: a state counts as fresh only if nothing can have been missed since.
+    await parts.bus.subscribe(subjects.ROOM_LIVES, hear)
+    await worker.offer(parts.bus, parts.methods)
+    await parts.log.keep_open(parts.methods.make_general)
+
+
+async def _keep_archive(parts: Parts) -> None:
+    await parts.database.migrate_when_there(MIGRATIONS, VERSION_TABLE)
+    parts.queries.migrated = True
+    await parts.archive.run()

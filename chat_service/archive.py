@@ -1,0 +1,293 @@
+"""The archive: the log of all rooms carried into SQL, in order, once.
+
+The table `chat_position` says how far it has come. A batch and the position behind it are one transaction, which begins
+by moving the position from where this process believes it to be: of two replicas on one database the slower finds it
+moved, and drops its batch. So a batch is applied once and in order, whoever is killed and whenever.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import bindparam, case, delete, func, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import logs
+from chassis.bus import BusError
+from chassis.database import Database, DatabaseUnavailable
+from chassis.streams import Record, StreamState
+from chat_service import metrics, models
+from chat_service.log import Log, Poison, event_of
+from chat_service.queries import Position, Queries
+from chat_service.rooms import Rooms
+from chat_service.settings import Settings
+from protocol import events
+from protocol.events import Event
+
+log = logs.get(__name__)
+
+BEHIND = "the archive has not caught up with the log yet"
+AHEAD = "the archive is ahead of the log (restored from a backup?): run rebuild-archive"
+
+
+class Archive:
+    """Reads the log behind the position and stores it."""
+
+    def __init__(self, database: Database, queries: Queries, room_log: Log, rooms: Rooms, settings: Settings) -> None:
+        self._database = database
+        self._queries = queries
+        self._log = room_log
+        self._rooms = rooms
+        self._settings = settings
+        self._wake = asyncio.Event()
+        self._hurry = asyncio.Event()
+        self._seen = StreamState("", 0, 0)
+        self._look_at = 0.0
+        self._missing: str | None = BEHIND
+        self.moved = asyncio.Event()
+        """Set, and replaced by another, each time the archiver has done what it could."""
+
+    async def ready(self) -> str | None:
+        """Health check: None once the archive has caught up with the log since the start."""
+        return self._missing
+
+    def wake(self) -> None:
+        """Tell that the log has grown."""
+        self._wake.set()
+
+    def hurry(self) -> None:
+        """Tell that a read waits for the archive: do not let records gather."""
+        self._hurry.set()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Keep the archive up to date; for ever, whatever is away meanwhile."""
+        pause = 0.0
+        while True:
+            try:
+                more = await self.step()
+                pause = 0.0
+            except (BusError, DatabaseUnavailable, SQLAlchemyError) as error:
+                cause = "log" if isinstance(error, BusError) else "database"
+                metrics.archive_failures.labels(cause).inc()
+                # The class alone: what SQLAlchemy says may quote what a person wrote.
+                log.warning("archive waits", cause=cause, error=type(error).__name__)
+                pause = min(max(pause * 2, 0.1), self._settings.chat_archive_retry_seconds)
+                await asyncio.sleep(pause)
+                continue
+            self._tell_moved()
+            if not more:
+                await self._idle()
+
+    async def step(self) -> bool:
+        """Store the next batch; return whether there may be more."""
+        position = await self._queries.position()
+        if time.monotonic() >= self._look_at or position.epoch != self._log.epoch:
+            position = await self._look(position)
+        records = await self._log.read(position.sequence, self._settings.chat_archive_batch)
+        if not records:
+            if self._missing == BEHIND and position.sequence >= self._seen.last:
+                self._missing = None
+                log.info("archive caught up", sequence=position.sequence)
+            return False
+        stored = await self.store(position, records)
+        metrics.archive_batches.labels("stored" if stored else "lost").inc()
+        metrics.archive_position.set(records[-1].sequence if stored else position.sequence)
+        metrics.archive_lag.set(max(0, self._seen.last - records[-1].sequence))
+        return True
+
+    async def _look(self, position: Position) -> Position:
+        """Compare archive, cached rooms and log: a log with another epoch is archived from its beginning."""
+        self._look_at = time.monotonic() + self._settings.chat_archive_idle_seconds
+        state = await self._log.state()
+        if state.epoch == self._seen.epoch:
+            self._rooms.check(self._seen.last)
+        self._seen = state
+        metrics.archive_lag.set(max(0, state.last - position.sequence))
+        metrics.archive_position.set(position.sequence)
+        if position.epoch != state.epoch:
+            await self.wipe(position, state.epoch)
+            return await self._queries.position()
+        # To wipe an archive that has more than the log might be to lose the only copy: an operator has to decide.
+        if position.sequence > state.last:
+            if self._missing != AHEAD:
+                log.error("archive is ahead of the log", archive=position.sequence, log=state.last)
+            self._missing = AHEAD
+        elif self._missing == AHEAD:
+            self._missing = BEHIND
+        return position
+
+    async def wipe(self, position: Position, epoch: str) -> bool:
+        """Empty the archive and put it at the beginning of the log `epoch`; False when it was not at `position`."""
+        async with self._database.begin() as connection:
+            if not await _move(connection, position, Position(epoch, 0)):
+                return False
+            for table in (models.events, models.members, models.rooms):
+                await connection.execute(delete(table))
+        log.info("archive begins anew", epoch=epoch, before=position.sequence)
+        return True
+
+    async def begin_anew(self, epoch: str) -> None:
+        """Empty the archive, wherever it is, to be made again from the log `epoch`."""
+        while not await self.wipe(await self._queries.position(), epoch):
+            pass
+
+    async def store(self, position: Position, records: Sequence[Record]) -> bool:
+        """Archive `records`, which follow `position`; False when another replica was first."""
+        readable: list[tuple[Event, int]] = []
+        poison: list[tuple[int, str]] = []
+        for record in records:
+            try:
+                readable.append((event_of(record), record.sequence))
+            except Poison as error:
+                poison.append((record.sequence, str(error)))
+        async with self._database.begin() as connection:
+            if not await _move(connection, position, Position(position.epoch, records[-1].sequence)):
+                return False
+            if readable:
+                await _write(connection, readable)
+        for sequence, reason in poison:
+            metrics.poison.inc()
+            log.error("record of the room log skipped", sequence=sequence, reason=reason)
+        return True
+
+    def _tell_moved(self) -> None:
+        self.moved.set()
+        self.moved = asyncio.Event()
+
+    async def _idle(self) -> None:
+        """Wait for news or the next look; then let records gather unless somebody waits for them."""
+        try:
+            await asyncio.wait_for(self._wake.wait(), self._settings.chat_archive_idle_seconds)
+            await asyncio.wait_for(self._hurry.wait(), self._settings.chat_archive_gather_seconds)
+        except TimeoutError:
+            pass
+        self._wake.clear()
+        self._hurry.clear()
+
+
+async def _move(connection: AsyncConnection, before: Position, after: Position) -> bool:
+    """Move the position; False when it is not where it was thought to be. Must come first: it takes the write lock."""
+    table = models.position
+    moved = await connection.execute(
+        update(table)
+        .where(table.c.epoch == before.epoch, table.c.sequence == before.sequence)
+        .values(epoch=after.epoch, sequence=after.sequence)
+    )
+    return moved.rowcount == 1
+
+
+async def _write(connection: AsyncConnection, batch: list[tuple[Event, int]]) -> None:
+    """Write the events of one batch, and what they make of rooms and memberships."""
+    insert: Any = sqlite.insert if connection.dialect.name == "sqlite" else postgresql.insert
+    # A row that is there already stays as it is: nothing in the log can stop the archive.
+    rows = [_row(event, sequence) for event, sequence in batch]
+    await connection.execute(insert(models.events).on_conflict_do_nothing(), rows)
+    created = [_room(event, sequence) for event, sequence in batch if event.type == events.CREATED]
+    if created:
+        await connection.execute(insert(models.rooms).on_conflict_do_nothing(), created)
+    await connection.execute(_ADVANCE, list(_advances(batch).values()))
+    await _write_members(connection, insert, batch)
+
+
+async def _write_members(connection: AsyncConnection, insert: Any, batch: list[tuple[Event, int]]) -> None:
+    last: dict[tuple[str, str], Event] = {}
+    for event, _ in batch:
+        if event.type in (events.JOINED, events.LEFT):
+            last[event.room, event.user.id] = event
+    joined = [_member(event) for event in last.values() if event.type == events.JOINED]
+    left = [_member(event) for event in last.values() if event.type == events.LEFT]
+    if joined:
+        put = insert(models.members)
+        replaced = {"name": put.excluded.name, "joined_offset": put.excluded.joined_offset}
+        await connection.execute(put.on_conflict_do_update(index_elements=["room", "user_id"], set_=replaced), joined)
+    if left:
+        gone = [{"b_room": row["room"], "b_user": row["user_id"]} for row in left]
+        await connection.execute(_REMOVE, gone)
+    if last:
+        await connection.execute(_COUNT, [{"b_room": room} for room in sorted({room for room, _ in last})])
+
+
+_ADVANCE = (
+    update(models.rooms)
+    .where(models.rooms.c.id == bindparam("b_room"))
+    .values(
+        offset=bindparam("b_offset"),
+        sequence=bindparam("b_sequence"),
+        time=bindparam("b_time"),
+        number=case(
+            (models.rooms.c.number < bindparam("b_number"), bindparam("b_number")), else_=models.rooms.c.number
+        ),
+    )
+)
+_REMOVE = delete(models.members).where(
+    models.members.c.room == bindparam("b_room"), models.members.c.user_id == bindparam("b_user")
+)
+_COUNT = (
+    update(models.rooms)
+    .where(models.rooms.c.id == bindparam("b_room"))
+    .values(
+        members=select(func.count())
+        .select_from(models.members)
+        .where(models.members.c.room == models.rooms.c.id)
+        .scalar_subquery()
+    )
+)
+
+
+def _advances(batch: list[tuple[Event, int]]) -> dict[str, dict[str, Any]]:
+    """Return per room where it stands after `batch`."""
+    rooms: dict[str, dict[str, Any]] = {}
+    for event, sequence in batch:
+        number = max(event.number, rooms.get(event.room, {}).get("b_number", 0))
+        rooms[event.room] = {
+            "b_room": event.room,
+            "b_offset": event.offset,
+            "b_sequence": sequence,
+            "b_time": event.time,
+            "b_number": number,
+        }
+    return rooms
+
+
+def _row(event: Event, sequence: int) -> dict[str, Any]:
+    return {
+        "room": event.room,
+        "offset": event.offset,
+        "sequence": sequence,
+        "v": event.v,
+        "type": event.type,
+        "user_id": event.user.id,
+        "user_name": event.user.name,
+        "time": event.time,
+        "number": event.number,
+        "client_id": event.id,
+        "text": event.text,
+        "name": event.name,
+    }
+
+
+def _room(event: Event, sequence: int) -> dict[str, Any]:
+    return {
+        "id": event.room,
+        "name": event.name,
+        "created_by": event.user.id,
+        "created_at": event.time,
+        "offset": event.offset,
+        "sequence": sequence,
+        "number": 0,
+        "time": event.time,
+        "members": 0,
+    }
+
+
+def _member(event: Event) -> dict[str, Any]:
+    return {
+        "room": event.room,
+        "user_id": event.user.id,
+        "name": event.user.name,
+        "joined_offset": event.offset,
+    }

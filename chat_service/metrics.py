@@ -1,0 +1,79 @@
+"""The chat service's metrics. A description says what a rise means; no label carries an id."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+from chassis.metrics import FAST_BUCKETS
+
+commands = Counter(
+    "parley_chat_commands",
+    "Commands answered, by method and result (ok, or the refusal's code); a rise of 503 means sends are refused.",
+    ["method", "result"],
+)
+command_duration = Histogram(
+    "parley_chat_command_duration_seconds",
+    "Time to answer a command, waiting included; a rise means a slow disk under NATS, a busy room, or a slow database.",
+    ["method"],
+    buckets=FAST_BUCKETS,
+)
+append_duration = Histogram(
+    "parley_chat_append_seconds",
+    "Time from handing a record to NATS until it was on disk; a rise means the disk under NATS is slow.",
+    buckets=FAST_BUCKETS,
+)
+conflicts = Counter(
+    "parley_chat_conflicts",
+    "Appends that lost the race for an offset and were decided again; a rise means replicas compete for one room.",
+)
+duplicates = Counter(
+    "parley_chat_duplicates",
+    "Repeated messages answered with their first receipt, by who knew them (memory, archive, nats); "
+    "a rise means clients retry, so acknowledgements get lost.",
+    ["known_by"],
+)
+in_flight = Gauge(
+    "parley_chat_in_flight_commands",
+    "Commands being worked on; at the limit of CHAT_IN_FLIGHT further ones are refused.",
+    multiprocess_mode="livesum",
+)
+overflow = Counter(
+    "parley_chat_overflow",
+    "Commands refused because too many were in work; a rise means this process is overloaded.",
+)
+rooms_cached = Gauge(
+    "parley_chat_rooms_cached",
+    "Room states in memory; at CHAT_ROOMS_CACHED rooms are loaded anew each time they are used.",
+    multiprocess_mode="livesum",
+)
+room_loads = Counter(
+    "parley_chat_room_loads",
+    "Room states read from archive and log; a fast rise means CHAT_ROOMS_CACHED is too small.",
+)
+gaps = Counter(
+    "parley_chat_live_gaps",
+    "Times the live subjects skipped a record, so that cached rooms are checked against the log; "
+    "a rise means the connection to NATS loses messages.",
+)
+archive_position = Gauge(
+    "parley_chat_archive_position",
+    "Stream sequence up to which the archive has the log; standing still while the log grows means it is stuck.",
+    multiprocess_mode="livemax",
+)
+archive_lag = Gauge(
+    "parley_chat_archive_lag_records",
+    "Records of the log not yet in the archive; a rise means the database is slow or away, and history lags.",
+    multiprocess_mode="livemax",
+)
+archive_batches = Counter(
+    "parley_chat_archive_batches",
+    "Batches offered to the archive, by result (stored, or lost to another replica).",
+    ["result"],
+)
+archive_failures = Counter(
+    "parley_chat_archive_failures",
+    "Times the archiver had to wait and try again, by what was away; a rise means NATS or the database fails.",
+    ["cause"],
+)
+poison = Counter(
+    "parley_chat_poison_records",
+    "Records of the log that could not be read and were skipped; any rise means something else wrote to the log.",
+)
