@@ -51,8 +51,8 @@ def configure(service: str, level: str, form: str) -> None:
     root = logging.getLogger()
     root.handlers = [handler]
     root.setLevel(level.upper())
-    # These write query strings (tickets) or a traceback per bad frame; our own lines say the same without them.
-    for name in ("uvicorn.access", "httpx", "httpcore"):
+    # These write query strings (tickets), SQL with its values, or a traceback per bad frame; our own lines do not.
+    for name in ("uvicorn.access", "httpx", "httpcore", "aiosqlite", "sqlalchemy", "alembic", "asyncio"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name in ("uvicorn", "uvicorn.error", "gunicorn.error"):
         library = logging.getLogger(name)
