@@ -46,7 +46,9 @@ export class Connection {
     return this.#client.state === State.Connected;
   }
 
+  /** Connect, with a new token: after a terminal close the old one may be the very reason. */
   connect(): void {
+    this.#client.setToken('');
     this.#client.connect();
   }
 

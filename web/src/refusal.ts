@@ -34,6 +34,7 @@ export function refusalOf(error: unknown): Refusal {
   const code = typeof shape['code'] === 'number' ? shape['code'] : 0;
   const said = typeof shape['message'] === 'string' ? shape['message'].trim() : '';
   const temporary = code < 100 || shape['temporary'] === true || TEMPORARY.has(code);
+  if (code > 0 && code < 100) return new Refusal(code, 'The server did not answer', true);
   return new Refusal(code, sentence(said) || WORDS[code] || `Refused (${code})`, temporary);
 }
 

@@ -4,7 +4,7 @@ import type { Courier } from './courier';
 import type { RoomEvent, RoomSummary, User } from './protocol';
 import { refusalOf, type Refusal } from './refusal';
 import { Room } from './room';
-import { OPEN_ROOMS } from './settings';
+import { LOST_ROOM_MS, OPEN_ROOMS } from './settings';
 import { Signal } from './signal';
 import type { Storage } from './storage';
 
@@ -183,7 +183,8 @@ export class Rooms {
     console.info(`room ${id} was closed by the server: ${refusal.message}`);
     this.#shut(id);
     this.#amend(id, (room) => ({ ...room, member: false }));
-    void this.refresh();
+    // Not at once: while list and gateway disagree on membership, this would open and lose the room in a tight circle.
+    setTimeout(() => void this.refresh(), LOST_ROOM_MS);
   }
 
   #shut(id: string): void {

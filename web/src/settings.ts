@@ -30,6 +30,8 @@ export const HTTP_TIMEOUT_MS = 10_000;
 
 /** How often the room list is asked again while the page is visible, in ms: nothing pushes new rooms. */
 export const ROOM_LIST_MS = 30_000;
+/** After the server closed a room the list is asked again this much later, in ms. */
+export const LOST_ROOM_MS = 2_000;
 /** How often presence is asked again, in ms: joins and leaves are best effort. */
 export const PRESENCE_MS = 60_000;
 

@@ -32,7 +32,10 @@ const REASONS: Readonly<Record<number, string>> = {
   4501: 'Your session was ended.',
 };
 
-/** Decide what to show. Terminal codes are those of the protocol: 3500-3999 and 4500-4999. */
+/**
+ * Decide what to show. Which closing codes are terminal (3500-3999, 4500-4999) the SDK has decided already: it is
+ * disconnected after those and connecting after all others.
+ */
 export function statusOf(signs: Signs): Status {
   if (signs.state === 'connected') return { state: 'online', reason: '', final: false, code: 0 };
   if (signs.state === 'disconnected') {
@@ -48,9 +51,4 @@ export function statusOf(signs: Signs): Status {
   }
   const why = REASONS[signs.code] ?? 'The connection was lost.';
   return { state: 'reconnecting', reason: `${why} Messages wait here meanwhile.`, final: false, code: signs.code };
-}
-
-/** Whether a closing code means that nobody will reconnect. */
-export function isTerminal(code: number): boolean {
-  return (code >= 3500 && code < 4000) || (code >= 4500 && code < 5000);
 }

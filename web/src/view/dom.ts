@@ -45,7 +45,6 @@ const PATHS = {
   clock: 'M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17zM12 7.5V12l3 2',
   alert: 'M12 8v5M12 16.3v.2M12 20.5a8.5 8.5 0 1 0 0-17 8.5 8.5 0 0 0 0 17z',
   exit: 'M12 3.5v8M7 6.3a8 8 0 1 0 10 0',
-  search: 'M11 18a7 7 0 1 0 0-14 7 7 0 0 0 0 14zM16.2 16.2L20.5 20.5',
 } as const;
 
 export type IconName = keyof typeof PATHS;

@@ -134,6 +134,7 @@ export class Frame {
     const status = connection.status;
     this.#pill.show(status);
     this.#banner.show(status);
+    this.element.classList.toggle('is-cut', status.state !== 'online');
     this.#sidebar.show(rooms.list, rooms.current, rooms.active, rooms.known);
     const summary = rooms.summary(rooms.current);
     const room = rooms.front;
@@ -169,7 +170,7 @@ export class Frame {
     this.#drawnGate = state;
     if (rooms.front !== null) return this.#gate.replaceChildren();
     if (summary === null) {
-      const words = rooms.known ? 'Create the first room on the left.' : '';
+      const words = rooms.known ? 'Create the first room.' : 'Opening your rooms…';
       return this.#gate.replaceChildren(h('p', { class: 'hint' }, words));
     }
     const join = button({ class: 'button primary', 'data-testid': 'join-room' }, 'Join room');
