@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --req
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types locks page clean venv run-deps test-deps
+.PHONY: help run test lint types locks page docs clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -26,6 +26,9 @@ lint: test-deps ## Check style and order (ruff)
 
 types: test-deps ## Check types (mypy --strict)
 	$(BIN)/python -m mypy --strict $(PACKAGES)
+
+docs: test-deps ## Write the tables of settings, metrics and codes into docs/
+	$(BIN)/python -m docs.tables
 
 page: web/dist/index.html ## Build the page, when its sources changed
 

@@ -52,9 +52,11 @@ def create(settings: GatewaySettings) -> FastAPI:
             presence = Presence(node, bus, hub, settings)
             keys = Keys(settings)
 
-            def end_session(session: str) -> None:
-                for follower in hub.of_session(session):
+            def end_session(session: str) -> int:
+                ended = hub.of_session(session)
+                for follower in ended:
                     follower.end(codes.SESSION_REVOKED)
+                return len(ended)
 
             revocations = Revocations(bus, settings, end_session)
             chat = Chat(bus, settings)

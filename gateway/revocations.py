@@ -8,9 +8,12 @@ import asyncio
 import time
 from collections.abc import Callable
 
+import msgspec
+
 from chassis import logs
 from chassis.bus import Bus, Message, Unavailable
 from chassis.streams import Stream
+from gateway import metrics
 from gateway.settings import GatewaySettings
 from protocol import subjects
 
@@ -19,10 +22,15 @@ log = logs.get(__name__)
 RETRY_SECONDS = 0.5
 
 
+class _Revocation(msgspec.Struct):
+    at: float
+
+
 class Revocations:
     """Which sessions are over."""
 
-    def __init__(self, bus: Bus, settings: GatewaySettings, end_session: Callable[[str], None]) -> None:
+    def __init__(self, bus: Bus, settings: GatewaySettings, end_session: Callable[[str], int]) -> None:
+        """`end_session` ends every connection of a session and returns how many there were."""
         self._bus = bus
         self._stream = Stream(bus, subjects.REVOCATIONS_STREAM)
         self._keep_seconds = settings.token_max_seconds + settings.token_leeway_seconds + 60
@@ -63,17 +71,26 @@ class Revocations:
                 await asyncio.sleep(RETRY_SECONDS)
 
     def _received(self, message: Message) -> None:
-        self._add(message.subject)
+        if self._add(message.subject):
+            try:
+                said = msgspec.json.decode(message.body, type=_Revocation)
+            except msgspec.DecodeError:
+                log.warning("revocation without a time")
+                return
+            metrics.revocation_seconds.observe(max(0.0, time.time() - said.at))
 
-    def _add(self, subject: str) -> None:
+    def _add(self, subject: str) -> int:
+        """Take note of an ended session; return how many connections that ended."""
         session = subject.rpartition(".")[2]
         now = time.monotonic()
+        ended = 0
         if session not in self._revoked:
             self._revoked[session] = now
-            self._end_session(session)
+            ended = self._end_session(session)
         # Insertion order is age order: forget from the front what no valid token can name any more.
         while self._revoked:
             oldest = next(iter(self._revoked))
             if now - self._revoked[oldest] < self._keep_seconds:
                 break
             del self._revoked[oldest]
+        return ended
