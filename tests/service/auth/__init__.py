@@ -1,0 +1,1 @@
+"""One real auth service per test, with a real database and, where it matters, a real NATS."""
