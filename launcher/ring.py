@@ -37,7 +37,7 @@ class Ring:
         self._settings = settings
         self._members = [Member(part, Supervised(plan, settings, guard)) for part, plan in plans]
         self._tasks: list[asyncio.Task[None]] = []
-        self._lacks: dict[str, str] = {}
+        self._lacks = {member.part.name: "not started yet" for member in self._members}
 
     async def run(self, verbose: bool) -> int:
         """Start; go on until asked to stop or until something cannot go on; stop. Return the exit code."""
@@ -65,6 +65,7 @@ class Ring:
             async with asyncio.timeout(self._settings.start_seconds), readiness.new_client() as client:
                 for members in (first, [member for member in self._members if member not in first]):
                     for member in members:
+                        self._lacks[member.part.name] = "does not answer yet"
                         self._spawn(member.process.run())
                     await self._wait_for(client, members)
         except TimeoutError:
@@ -77,13 +78,13 @@ class Ring:
         said = clock()
         while True:
             answers = await asyncio.gather(*(readiness.missing(client, member.part) for member in members))
-            self._lacks = {}
             for member, lack in zip(members, answers, strict=True):
+                self._lacks.pop(member.part.name, None)
                 if lack is None:
                     member.process.was_ready = True
                 else:
                     self._lacks[member.part.name] = lack
-            if not self._lacks:
+            if not any(member.part.name in self._lacks for member in members):
                 return
             if clock() - said > SAY_EVERY_SECONDS:
                 said = clock()
