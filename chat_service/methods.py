@@ -185,7 +185,9 @@ class Methods:
         while True:
             moved = self._archive.moved
             recalled = await self._queries.recall(ask.room, self._log.epoch, user.id, ask.id)
-            if recalled.receipt or recalled.through >= self._rooms.get(ask.room).state.forgotten:
+            state = self._rooms.get(ask.room).state
+            if recalled.receipt or recalled.through >= state.forgotten:
+                state.learn(user.id, recalled)
                 return recalled
             self._archive.hurry()
             await moved.wait()

@@ -5,10 +5,12 @@ order of the log; a `decide_*` function changes nothing. So every replica that h
 and what a retry is answered follows from the log.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
+from chat_service.ids import KnownIds
 from protocol import codes, events
 from protocol.commands import Refusal
 from protocol.events import Event, User
@@ -37,10 +39,15 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Recalled:
-    """What the archive knows about a message id: its receipt if it has one, and how many messages it had looked at."""
+    """What the archive knows about a message id.
+
+    Its receipt if it has one; how many messages of the room it looked at; the ids of all of these by the same author,
+    unless they are too many.
+    """
 
     receipt: Receipt | None
     through: int
+    authored: Sequence[str] | None = None
 
 
 class Uncertain(Enum):
@@ -77,6 +84,7 @@ class RoomState:
     members: dict[str, Member] = field(default_factory=dict)
     receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
     """(user, client message id) of the newest messages, oldest first."""
+    ids: KnownIds = field(default_factory=KnownIds)
 
     @property
     def forgotten(self) -> int:
@@ -109,9 +117,16 @@ class RoomState:
 
     def remember(self, user: str, event: Event) -> None:
         """Keep the receipt of a message, and let the oldest go. The first message with an id is the one that counts."""
+        self.ids.add(user, event.id)
         self.receipts.setdefault((user, event.id), receipt(event))
         if len(self.receipts) > self.receipts_kept:
             del self.receipts[next(iter(self.receipts))]
+
+    def learn(self, user: str, recalled: Recalled) -> None:
+        """Remember which ids `user` has used, if the archive and the receipts together know them all."""
+        if recalled.authored is not None and recalled.through >= self.forgotten:
+            recent = [client_id for author, client_id in self.receipts if author == user]
+            self.ids.learn(user, [*recalled.authored, *recent])
 
     def next_event(self, kind: str, user: User, now: int, **fields: object) -> Event:
         """Return the event that would come next; its time never goes back, whatever the clocks of replicas say."""
@@ -158,7 +173,7 @@ def decide_send(
     earlier = state.receipts.get((user.id, client_id)) or (recalled and recalled.receipt)
     if earlier:
         return earlier if earlier.digest == digest(text) else Refusal.of(codes.CONFLICT)
-    if state.forgotten > (recalled.through if recalled else 0):
+    if state.forgotten > (recalled.through if recalled else 0) and not state.ids.surely_new(user.id, client_id):
         return UNCERTAIN
     return refuse_access(state, user) or state.next_event(
         events.MESSAGE, user, now, number=state.number + 1, id=client_id, text=text

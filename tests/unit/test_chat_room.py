@@ -1,0 +1,232 @@
+"""The rules of a room, tried on every sequence of commands that hypothesis thinks of."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from chat_service import room
+from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, digest, receipt
+from protocol import codes, events
+from protocol.commands import Refusal
+from protocol.events import Event, User
+
+USERS = [User(name, name.title()) for name in ("ada", "bob", "cyd")]
+KEPT = 4
+
+
+@dataclass
+class World:
+    """A log and the state folded from it, as a replica has them."""
+
+    kept: int = KEPT
+    log: list[Event] = field(default_factory=list)
+    state: RoomState = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.state = self.fold()
+        self.append(room.decide_create(self.state, room.SYSTEM, "Room", 1))
+
+    def append(self, decision: object) -> object:
+        """Store an event as the log does; sequences have gaps, since other rooms share the stream."""
+        if isinstance(decision, Event):
+            self.log.append(decision)
+            self.state.apply(decision, 3 * len(self.log))
+        return decision
+
+    def fold(self) -> RoomState:
+        """Return the state read anew from the log."""
+        state = RoomState("general", self.kept)
+        for place, event in enumerate(self.log, 1):
+            state.apply(event, 3 * place)
+        return state
+
+    def recall(self, user: str, client_id: str, through: int | None = None) -> Recalled:
+        """Answer as the archive does that has looked at the first `through` messages."""
+        seen = [e for e in self.log if e.type == events.MESSAGE][: self.state.number if through is None else through]
+        mine = [e for e in seen if e.user.id == user]
+        first = next((receipt(e) for e in mine if e.id == client_id), None)
+        return Recalled(first, len(seen), None if first else [e.id for e in mine])
+
+    def send(self, user: User, client_id: str, text: str, now: int = 0) -> object:
+        """Send as `methods.py` does: ask the archive when the rules say so, and learn from it."""
+        decision = room.decide_send(self.state, user, client_id, text, now)
+        if decision is UNCERTAIN:
+            recalled = self.recall(user.id, client_id)
+            self.state.learn(user.id, recalled)
+            decision = room.decide_send(self.state, user, client_id, text, now, recalled)
+            assert decision is not UNCERTAIN
+        return self.append(decision)
+
+
+commands = st.lists(
+    st.tuples(
+        st.sampled_from(["join", "leave", "send", "send", "send"]),
+        st.sampled_from(USERS),
+        st.sampled_from([f"id{n}" for n in range(12)]),
+        st.sampled_from(["hello", "bye"]),
+        st.integers(0, 10**13),
+    ),
+    max_size=80,
+)
+
+
+def run(world: World, kind: str, user: User, client_id: str, text: str, now: int) -> object:
+    """Carry out one command."""
+    if kind == "join":
+        return world.append(room.decide_join(world.state, user, now))
+    if kind == "leave":
+        return world.append(room.decide_leave(world.state, user, now))
+    return world.send(user, client_id, text, now)
+
+
+@given(commands)
+@settings(max_examples=300)
+def test_whatever_is_asked_the_log_keeps_its_promises(asked: list[tuple[str, User, str, str, int]]) -> None:
+    """Offsets have no gaps, numbers count messages, time never goes back, ids are unique, only members speak."""
+    world = World()
+    for command in asked:
+        run(world, *command)
+
+    messages = [event for event in world.log if event.type == events.MESSAGE]
+    assert [event.offset for event in world.log] == list(range(1, len(world.log) + 1))
+    assert [event.number for event in messages] == list(range(1, len(messages) + 1))
+    assert all(event.number == 0 for event in world.log if event.type != events.MESSAGE)
+    assert [event.time for event in world.log] == sorted(event.time for event in world.log)
+    assert len({(event.user.id, event.id) for event in messages}) == len(messages)
+    present: set[str] = set()
+    for event in world.log:
+        if event.type == events.JOINED:
+            assert event.user.id not in present
+            present.add(event.user.id)
+        elif event.type in (events.LEFT, events.MESSAGE):
+            assert event.user.id in present
+            present -= {event.user.id} if event.type == events.LEFT else set()
+    assert set(world.state.members) == present
+
+
+@given(commands)
+def test_a_retry_gets_the_first_answer_however_late(asked: list[tuple[str, User, str, str, int]]) -> None:
+    """Each id that was ever stored gets its own receipt, or a conflict with another text; never another event."""
+    world = World()
+    for command in asked:
+        run(world, *command)
+    before = list(world.log)
+
+    for event in before:
+        if event.type == events.MESSAGE:
+            assert world.send(event.user, event.id, event.text) == receipt(event)
+            assert world.send(event.user, event.id, event.text + "!") == Refusal.of(codes.CONFLICT)
+    assert world.log == before
+
+
+@given(commands, st.data())
+def test_a_state_does_not_depend_on_how_the_log_was_read(
+    asked: list[tuple[str, User, str, str, int]], choose: st.DataObject
+) -> None:
+    """Applying events again, in any overlap, changes nothing; folding anew gives the same state."""
+    world = World()
+    for command in asked:
+        run(world, *command)
+    again = choose.draw(st.integers(0, len(world.log)))
+    folded = world.fold()
+    for place, event in list(enumerate(world.log, 1))[again:]:
+        folded.apply(event, 3 * place)
+
+    for name in ("name", "created", "sequence", "offset", "number", "time", "members", "receipts"):
+        assert getattr(folded, name) == getattr(world.state, name)
+
+
+@given(commands, st.integers(0, 80))
+def test_an_id_is_new_only_when_everything_was_looked_at(
+    asked: list[tuple[str, User, str, str, int]], through: int
+) -> None:
+    """While archive and receipts leave a message out between them, nothing is stored."""
+    world = World()
+    world.append(room.decide_join(world.state, USERS[0], 0))
+    for command in asked:
+        run(world, *command)
+    state = world.fold()
+    recalled = world.recall("ada", "never-used", through)
+
+    decision = room.decide_send(state, USERS[0], "never-used", "hello", 0, recalled)
+
+    assert (decision is UNCERTAIN) == (recalled.through < state.forgotten)
+
+
+def test_a_poison_record_has_its_place() -> None:
+    """The event after a record that cannot be read continues behind its offset."""
+    world = World()
+    world.state.skip(2, 50)
+
+    event = room.decide_join(world.state, USERS[0], 0)
+
+    assert isinstance(event, Event)
+    assert event.offset == 3
+    assert world.state.sequence == 50
+
+
+def test_joining_twice_is_answered_with_the_first_joined() -> None:
+    """The second join appends nothing and tells the offset of the first."""
+    world = World()
+    first = world.append(room.decide_join(world.state, USERS[0], 0))
+
+    assert isinstance(first, Event)
+    assert room.decide_join(world.state, USERS[0], 9) == Member("Ada", first.offset)
+
+
+def test_time_never_goes_back() -> None:
+    """A replica whose clock is behind uses the time of the newest event."""
+    world = World()
+    world.append(room.decide_join(world.state, USERS[0], 5000))
+
+    event = world.send(USERS[0], "a", "hello", now=1)
+
+    assert isinstance(event, Event)
+    assert event.time == 5000
+
+
+def refused(decide: Callable[[RoomState], object]) -> object:
+    """Return what is decided on a room that does not exist."""
+    return decide(RoomState("nowhere", KEPT))
+
+
+def test_nothing_happens_in_a_room_that_does_not_exist() -> None:
+    """Join, leave, send and access are answered 404."""
+    ada = USERS[0]
+    no = Refusal.of(codes.NO_SUCH_ROOM)
+    assert refused(lambda state: room.decide_join(state, ada, 0)) == no
+    assert refused(lambda state: room.decide_leave(state, ada, 0)) == no
+    assert refused(lambda state: room.decide_send(state, ada, "a", "hello", 0)) == no
+    assert refused(lambda state: room.refuse_access(state, ada)) == no
+
+
+def test_a_room_is_created_once() -> None:
+    """An id that the log knows is not created again."""
+    assert room.decide_create(World().state, USERS[0], "Again", 0) == Refusal.of(codes.CONFLICT, "the room exists")
+
+
+def test_a_room_and_author_at_work_ask_the_archive_once() -> None:
+    """Once an author's ids are known, new ones need no archive, also far beyond the receipts."""
+    world = World()
+    world.append(room.decide_join(world.state, USERS[0], 0))
+    for n in range(KEPT + 1):
+        world.send(USERS[0], f"early{n}", "hello")
+
+    world.send(USERS[0], "asks", "hello")
+
+    for n in range(500):
+        decision = room.decide_send(world.state, USERS[0], f"late{n}", "hello", 0)
+        assert isinstance(decision, Event)
+        world.append(decision)
+    assert room.decide_send(world.state, USERS[0], "early0", "hello", 0) is UNCERTAIN
+    assert room.decide_send(world.state, USERS[1], "other", "hello", 0) is UNCERTAIN
+
+
+def test_a_receipt_knows_its_text() -> None:
+    """Receipts compare texts by digest, so that old messages need no memory for their texts."""
+    assert receipt(
+        Event(v=1, type="message", room="r", offset=1, user=USERS[0], time=2, number=3, text="x")
+    ) == Receipt(1, 3, 2, digest("x"))
+    assert digest("x") != digest("y")
