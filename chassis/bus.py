@@ -120,10 +120,18 @@ class Bus:
         """Withdraw our services, then close the connection."""
         self._closing = True
         metrics.nats_connected.set(0)
-        if self._client.is_connected:
-            for service in self._services:
-                await service.stop()
-        await self._client.close()
+        try:
+            if self._client.is_connected:
+                for service in self._services:
+                    await service.stop()
+            await self._client.close()
+        except errors.Error as error:
+            log.info("connection lost while closing it", error=type(error).__name__)
+        except asyncio.CancelledError:
+            # While it reconnects, nats-py cancels the very future that its close waits for (tried with 2.16.0).
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
 
     async def __aenter__(self) -> Self:
         await self.connect()

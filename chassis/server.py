@@ -1,5 +1,6 @@
 """Running a service's processes: the only home of uvicorn and gunicorn (besides the gateway's protocol class)."""
 
+import os
 from typing import Any, ClassVar
 
 import uvicorn
@@ -55,6 +56,8 @@ def serve_forked(factory: str, settings: Settings, port: int, workers: int, grac
 
     `grace_seconds` is how long a worker may take to end before gunicorn kills it.
     """
+    # This process declares the metrics by importing them, but does no work: its zeros must not count.
+    metrics.forget_process(os.getpid())
     _Gunicorn(
         factory,
         {
