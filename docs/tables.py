@@ -24,6 +24,7 @@ _SETTINGS = {
     "gateway": ("gateway.settings", "GatewaySettings"),
     "auth": ("auth_service.settings", "Settings"),
     "chat": ("chat_service.settings", "Settings"),
+    "launcher": ("launcher.settings", "LauncherSettings"),
 }
 _METRICS = {"every-service": "chassis", "gateway": "gateway", "auth": "auth_service", "chat": "chat_service"}
 
