@@ -28,7 +28,7 @@ class Chat:
         self._seconds = settings.publish_seconds
 
     async def ask(self, method: str, identity: Identity, client: str, data: Raw) -> Raw | Refusal:
-        """Have the chat service carry out `method`; every way in which it cannot answer is a refusal, within the deadline.
+        """Have the chat service carry out `method`; every way in which it cannot answer is a refusal, in time.
 
         After `UNAVAILABLE` the command may have been carried out: a retry must carry the same message id.
         """

@@ -24,7 +24,8 @@ async def subscribe(connection: "Connection", command: Command) -> Outcome:
     session, parts = connection.session, connection.parts
     generation = session.subscriptions[request.channel].generation
     room = names.room_of_channel(request.channel)
-    assert room is not None and session.identity is not None
+    assert room is not None
+    assert session.identity is not None
     try:
         outcome = await _enter_room(connection, room, request)
     except Unavailable:

@@ -23,7 +23,7 @@ class KeysMissing(Exception):
 
 
 class Keys:
-    """A cache of verification keys. Verified tokens cost no network; unknown keys cost at most one fetch an interval."""
+    """A cache of verification keys. Known keys cost no network, unknown ones at most one fetch an interval."""
 
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
@@ -39,7 +39,7 @@ class Keys:
         return None if self._keys else "no signing keys from the auth service yet"
 
     async def identify(self, token: str) -> Identity:
-        """Return who `token` speaks for; raise `tokens.BadToken` (and kinds), or `KeysMissing` before the first fetch."""
+        """Return who `token` speaks for; raise `BadToken` (and kinds), or `KeysMissing` before the first fetch."""
         try:
             return verify(token, self._keys, self._rules)
         except UnknownKey:

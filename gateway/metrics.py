@@ -1,4 +1,4 @@
-"""The gateway's metrics, declared before they are used. Each sentence says what a rise means; no label carries an id."""
+"""The gateway's metrics, declared before they are used. Each says what a rise means; no label carries an id."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

@@ -41,7 +41,8 @@ ECHO = "echo"
 
 async def publish(connection: "Connection", command: Command) -> Outcome:
     """Send a message the protocol's own way: `data` is the text, or {id, text}. The same path as `message.send`."""
-    assert command.publish is not None and connection.session.identity is not None
+    assert command.publish is not None
+    assert connection.session.identity is not None
     room = names.room_of_channel(command.publish.channel)
     try:
         data = msgspec.json.decode(command.publish.data or Raw(b"null"), type=str | _Publish)
@@ -62,7 +63,8 @@ class _Publish(msgspec.Struct):
 
 async def rpc(connection: "Connection", command: Command) -> Outcome:
     """Call a method: `echo` here, everything else in the chat service."""
-    assert command.rpc is not None and connection.session.identity is not None
+    assert command.rpc is not None
+    assert connection.session.identity is not None
     if command.rpc.method == ECHO:
         return Reply(id=command.id, rpc=RPCResult(data=command.rpc.data))
     if command.rpc.method not in subjects.CHAT_METHODS:

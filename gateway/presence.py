@@ -1,8 +1,8 @@
 """Who is subscribed where, across all gateways, without ghosts (ADR 0004).
 
 Each subscription is one entry in the memory stream PRESENCE, under the id of the process that holds it. The process
-renews one lease for all of its entries; entries of a process whose lease has expired do not count, and the first gateway
-that notices removes them and announces the leave. Nothing here is needed to deliver messages.
+renews one lease for all of its entries; entries of a process whose lease has expired do not count, and the first
+gateway that notices removes them and announces the leave. Nothing here is needed to deliver messages.
 """
 
 import asyncio
@@ -194,7 +194,7 @@ class Presence:
         return alive | {self._gateway}
 
     async def _sweep(self) -> None:
-        """Remove what gateways without a lease left behind; of several sweepers one wins each entry and announces it."""
+        """Remove what gateways without a lease left behind; of several sweepers one wins each entry."""
         async for one in self._stream.read_all(subjects.PRESENCE_ENTRIES):
             if subjects.GONE in one.headers or _holder(one) in self._alive:
                 continue

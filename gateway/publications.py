@@ -11,7 +11,7 @@ from protocol.client_json import encode
 
 
 class Encoded:
-    """A reply in its JSON form, and the WebSocket frame that carries it alone; the frame is made once, when first needed."""
+    """A reply in its JSON form, and the WebSocket frame that carries it alone, made once when first needed."""
 
     def __init__(self, payload: bytes) -> None:
         self.payload = payload

@@ -5,9 +5,9 @@ position, the last is the top, and none is left out. Anything else is `recovered
 never a part.
 """
 
-from protocol.client import SubscribeRequest, SubscribeResult
 from gateway.publications import publication
 from gateway.ring import Entry
+from protocol.client import SubscribeRequest, SubscribeResult
 
 
 def may_recover(request: SubscribeRequest, epoch: str, top: int, limit: int) -> bool:

@@ -51,14 +51,15 @@ class Revocations:
     async def follow(self) -> None:
         """Subscribe, then read back what was announced before; again after every reconnect. Runs for ever."""
         self._bus.on_connect(self._stale.set)
-        while not self._bus.connected:
-            await asyncio.sleep(RETRY_SECONDS)
-        await self._bus.subscribe(subjects.REVOCATIONS, self._received)
+        subscribed = False
         while True:
             await self._stale.wait()
             self._stale.clear()
             self._current = False
             try:
+                if not subscribed:
+                    await self._bus.subscribe(subjects.REVOCATIONS, self._received)
+                    subscribed = True
                 await self._bus.flush()
                 if await self._stream.state() is None:
                     raise Unavailable("the auth service has not made the stream yet")

@@ -1,7 +1,7 @@
 """One client's rules (pure): a command or the time in, what is to be done out.
 
-Knows no socket and no clock; times are seconds on whatever clock the caller uses. The shell (`connection.py`) carries out
-what is decided here and reports back what came of it (`connected`, `subscribed`, `unsubscribed`).
+Knows no socket and no clock; times are seconds on whatever clock the caller uses. The shell (`connection.py`) carries
+out what is decided here and reports back what came of it (`connected`, `subscribed`, `unsubscribed`).
 """
 
 from dataclasses import dataclass, field

@@ -1,12 +1,12 @@
 """The WebSocket under a connection: uvicorn's protocol class, opened up so that we can write below ASGI.
 
-uvicorn and the `websockets` library keep the handshake, the framing rules and UTF-8. Three things are added, and offered
-to the endpoint as `scope["extensions"]["parley.socket"]`:
+uvicorn and the `websockets` library keep the handshake, the framing rules and UTF-8. Three things are added, and
+offered to the endpoint as `scope["extensions"]["parley.socket"]`:
 
 - `detach`: after accept the endpoint hands over a receiver and returns. The ASGI task ends, so that an idle connection
   costs a socket and a session, and no coroutine.
 - `write`: a frame that was encoded once goes to the transport as it is, so that many sockets share the same bytes.
-- `close` with a deadline: uvicorn never drops a peer that does not read (tried with 0.54); here the transport is aborted.
+- `close` with a deadline: uvicorn never drops a peer that does not read (tried with 0.54); we abort the transport.
 """
 
 import asyncio
@@ -108,7 +108,7 @@ class Socket(WebSocketsSansIOProtocol):
         self.close_timer = self.loop.call_later(CLOSE_SECONDS, self.transport.abort)
 
     def pause_reading(self) -> None:
-        """Take no more from the peer until `resume_reading`: its commands wait in the kernel, then in its own buffers."""
+        """Take no more from the peer until `resume_reading`: its commands wait in the kernel, then with it."""
         if not self.read_paused and self.open:
             self.read_paused = True
             self.transport.pause_reading()
