@@ -32,9 +32,6 @@ docs: test-deps ## Write the tables of settings, metrics and codes into docs/
 
 page: web/dist/index.html ## Build the page, when its sources changed
 
-docs: run-deps ## Write the tables of settings, metrics and codes into docs/ anew
-	@$(BIN)/python -m docs.tables
-
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
 	cd requirements && for name in run node locks test; do \
