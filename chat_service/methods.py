@@ -127,6 +127,8 @@ class Methods:
 
     async def list_members(self, user: User, _: str, ask: commands.InRoom) -> commands.Members | Refusal:
         """room.members, those who joined first first."""
+        if not is_id(ask.room):
+            return BAD_ROOM
         state = await self._read_room(ask.room)
         if refusal := room.refuse_access(state, user):
             return refusal
@@ -141,6 +143,8 @@ class Methods:
 
     async def read_history(self, user: User, _: str, ask: commands.ReadHistory) -> commands.History | Refusal:
         """room.history, with all that was stored in the room before it was asked."""
+        if not is_id(ask.room):
+            return BAD_ROOM
         if not 1 <= ask.limit <= MAX_PAGE:
             return Refusal.of(codes.INVALID, f"limit is 1 to {MAX_PAGE}")
         if ask.before is not None and ask.after is not None:
@@ -169,9 +173,7 @@ class Methods:
         return int(self._now() * 1000)
 
     async def _read_room(self, name: str) -> RoomState:
-        """Return the state of a room at the end of the log as it is now; that of an id nobody has when it is none."""
-        if not is_id(name):
-            return RoomState("", 1)
+        """Return the state of a room at the end of the log as it is now."""
         known = self._rooms.get(name)
         async with known.lock:
             await self._rooms.refresh(known)
