@@ -33,6 +33,7 @@ export class Rooms {
   readonly #open = new Map<string, Room>();
   /** Raised by every change made here, so that a list asked for before it is not believed. */
   #edition = 0;
+  #welcomed = false;
 
   constructor(connection: Connection, commands: Commands, courier: Courier, storage: Storage, me: User) {
     this.#connection = connection;
@@ -77,6 +78,7 @@ export class Rooms {
     this.#bringUp();
     this.changed.emit();
     this.redrawn.emit();
+    await this.#welcome();
   }
 
   /** Put a room in front. */
@@ -121,6 +123,18 @@ export class Rooms {
   #firstRoom(): string | null {
     const mine = this.list.find((room) => room.member);
     return (mine ?? this.list.find((room) => room.id === FIRST_ROOM) ?? this.list[0])?.id ?? null;
+  }
+
+  /** Bring somebody who is new here, and in no room, into the first one: people come to talk. */
+  async #welcome(): Promise<void> {
+    const isNew = this.#storage.get(this.#key) === null && !this.list.some((room) => room.member);
+    if (!isNew || this.summary(FIRST_ROOM) === null || this.#welcomed) return;
+    this.#welcomed = true;
+    try {
+      await this.join(FIRST_ROOM);
+    } catch (error) {
+      console.warn('the first room could not be joined', refusalOf(error).message); // its button is still there
+    }
   }
 
   #take(room: RoomSummary): void {
