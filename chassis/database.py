@@ -115,7 +115,10 @@ class Database:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    return error.connection_invalidated or isinstance(error.orig, OSError) or "locked" in str(error.orig)
+    if error.connection_invalidated or isinstance(error.orig, OSError) or "locked" in str(error.orig):
+        return True
+    # PostgreSQL answers so while it starts, stops, or has no connection left (SQLSTATE classes 08, 53, 57P).
+    return str(getattr(error.orig, "sqlstate", None)).startswith(("08", "53", "57P"))
 
 
 def _tune_sqlite(connection: Any, _record: Any) -> None:
