@@ -85,6 +85,8 @@ class Stream:
     def __init__(self, bus: Bus, name: str) -> None:
         self._bus = bus
         self.name = name
+        self.epoch = ""
+        """The epoch, as of the last time the state was asked."""
 
     async def ensure(self, **config: Any) -> StreamState:
         """Create the stream unless it exists, with a fresh epoch; return its state. Replicas may race."""
@@ -107,7 +109,8 @@ class Stream:
                 return None
             raise Unavailable(str(answer["error"].get("description")))
         metadata = answer["config"].get("metadata") or {}
-        return StreamState(metadata.get("epoch", ""), answer["state"]["first_seq"], answer["state"]["last_seq"])
+        self.epoch = metadata.get("epoch", "")
+        return StreamState(self.epoch, answer["state"]["first_seq"], answer["state"]["last_seq"])
 
     async def wait_until_there(self, seconds: float = 0.25) -> StreamState:
         """Return the stream's state as soon as it exists; tries every `seconds`, for as long as it takes."""

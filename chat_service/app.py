@@ -18,6 +18,7 @@ from chat_service import endpoints
 from chat_service.archive import Archive
 from chat_service.log import Log
 from chat_service.methods import Methods
+from chat_service.notices import Notices
 from chat_service.queries import Queries
 from chat_service.rooms import Rooms
 from chat_service.settings import Settings
@@ -40,6 +41,7 @@ class Parts:
     rooms: Rooms
     queries: Queries
     archive: Archive
+    notices: Notices
     methods: Methods
 
 
@@ -50,11 +52,12 @@ def build(settings: Settings) -> Parts:
     room_log = Log(bus, settings.nats_replicas, settings.chat_duplicate_window_seconds)
     queries = Queries(database, settings.chat_receipts)
     rooms = Rooms(room_log, queries.state, settings.chat_rooms_cached, settings.chat_receipts)
-    archive = Archive(database, queries, room_log, rooms, settings)
-    methods = Methods(room_log, rooms, queries, archive, settings)
+    notices = Notices(bus, settings.nats_replicas)
+    archive = Archive(database, queries, room_log, rooms, notices, settings)
+    methods = Methods(room_log, rooms, queries, archive, notices, settings)
     room_log.on_epoch(rooms.forget_all)
     bus.on_disconnect(rooms.doubt_all)
-    return Parts(bus, database, room_log, rooms, queries, archive, methods)
+    return Parts(bus, database, room_log, rooms, queries, archive, notices, methods)
 
 
 def create(settings: Settings) -> FastAPI:
@@ -90,7 +93,12 @@ async def _connect(parts: Parts, worker: Worker) -> None:
     # Before any room is read: a state counts as fresh only if nothing can have been missed since.
     await parts.bus.subscribe(subjects.ROOM_LIVES, hear)
     await worker.offer(parts.bus, parts.methods)
-    await parts.log.keep_open(parts.methods.make_general)
+
+    async def prepare() -> None:
+        await parts.notices.open()
+        await parts.methods.make_general()
+
+    await parts.log.keep_open(prepare)
 
 
 async def _keep_archive(parts: Parts) -> None:

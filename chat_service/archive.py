@@ -21,6 +21,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.streams import Record, StreamState
 from chat_service import metrics, models
 from chat_service.log import Log, Poison, event_of
+from chat_service.notices import Notices
 from chat_service.queries import Position, Queries
 from chat_service.rooms import Rooms
 from chat_service.settings import Settings
@@ -36,11 +37,20 @@ AHEAD = "the archive is ahead of the log (restored from a backup?): run rebuild-
 class Archive:
     """Reads the log behind the position and stores it."""
 
-    def __init__(self, database: Database, queries: Queries, room_log: Log, rooms: Rooms, settings: Settings) -> None:
+    def __init__(
+        self,
+        database: Database,
+        queries: Queries,
+        room_log: Log,
+        rooms: Rooms,
+        notices: Notices,
+        settings: Settings,
+    ) -> None:
         self._database = database
         self._queries = queries
         self._log = room_log
         self._rooms = rooms
+        self._notices = notices
         self._settings = settings
         self._wake = asyncio.Event()
         self._hurry = asyncio.Event()
@@ -144,6 +154,7 @@ class Archive:
                 readable.append((event_of(record), record.sequence))
             except Poison as error:
                 poison.append((record.sequence, str(error)))
+        await self._notices.tell_members([event for event, _ in readable])
         async with self._database.begin() as connection:
             if not await _move(connection, position, Position(position.epoch, records[-1].sequence)):
                 return False

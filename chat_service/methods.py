@@ -15,6 +15,7 @@ from chassis.streams import Conflict
 from chat_service import metrics, room, text
 from chat_service.archive import Archive
 from chat_service.log import Log, Poison, event_of
+from chat_service.notices import Notices
 from chat_service.queries import Queries
 from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, Uncertain
 from chat_service.rooms import Room, Rooms
@@ -46,6 +47,7 @@ class Methods:
         rooms: Rooms,
         queries: Queries,
         archive: Archive,
+        notices: Notices,
         settings: Settings,
         now: Callable[[], float] = time.time,
     ) -> None:
@@ -53,6 +55,7 @@ class Methods:
         self._rooms = rooms
         self._queries = queries
         self._archive = archive
+        self._notices = notices
         self._settings = settings
         self._now = now
 
@@ -124,6 +127,16 @@ class Methods:
         if isinstance(decision, Receipt):
             metrics.duplicates.labels("archive" if recalled and recalled.receipt else "memory").inc()
         return commands.Sent(decision.offset, decision.number, decision.time)
+
+    async def mark_read(self, user: User, _: str, ask: commands.MarkRead) -> commands.Nothing | Refusal:
+        """room.read: tells the user's other devices, on the user's channel, up to which message the room was read."""
+        state = await self._read_room(ask.room)
+        if refusal := room.refuse_access(state, user):
+            return refusal
+        if not 0 <= ask.number <= state.number:
+            return Refusal.of(codes.INVALID, "number is that of a message of the room")
+        await self._notices.tell_read(user.id, ask.room, ask.number, self._time())
+        return commands.Nothing()
 
     async def list_members(self, user: User, _: str, ask: commands.InRoom) -> commands.Members | Refusal:
         """room.members, those who joined first first."""

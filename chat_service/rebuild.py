@@ -25,6 +25,7 @@ async def rebuild_archive(settings: Settings) -> None:
         parts.queries.migrated = True
         await parts.bus.connect()
         state = await parts.log.open()
+        await parts.notices.open()
         await parts.archive.begin_anew(state.epoch)
         while await parts.archive.step():
             pass

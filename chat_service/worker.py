@@ -52,6 +52,7 @@ class Worker:
             "room.leave": (commands.InRoom, methods.leave_room),
             "room.members": (commands.InRoom, methods.list_members),
             "room.history": (commands.ReadHistory, methods.read_history),
+            "room.read": (commands.MarkRead, methods.mark_read),
             "message.send": (commands.SendMessage, methods.send_message),
             subjects.CHAT_ACCESS: (commands.InRoom, methods.access),
         }

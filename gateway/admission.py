@@ -6,13 +6,23 @@ from typing import TYPE_CHECKING
 
 from chassis.app import VERSION
 from gateway import metrics
+from gateway.following import Entrance, announce, enter_server_side, go_live
 from gateway.identity import Identity
 from gateway.keys import KeysMissing
 from gateway.parts import Outcome, Parts, refusal
 from gateway.tokens import BadToken, ExpiredToken
 from protocol import codes
-from protocol.client import Command, ConnectResult, RefreshResult, Reply
+from protocol.client import (
+    Command,
+    ConnectRequest,
+    ConnectResult,
+    RefreshResult,
+    Reply,
+    SubscribeRequest,
+    SubscribeResult,
+)
 from protocol.codes import DisconnectCode, ErrorCode
+from protocol.names import user_channel
 
 if TYPE_CHECKING:
     from gateway.connection import Connection
@@ -30,23 +40,59 @@ async def connect(connection: "Connection", command: Command) -> Outcome:
         session.refused()
         assert identity.error is not None
         return refusal(command, identity.error)
+    subs = await _server_side(connection, identity, command.connect)
+    if isinstance(subs, ErrorCode):
+        return refusal(command, subs)
+    # From here to the end nothing awaits: no event can come between the reply and the first live delivery.
     ttl = _ttl(identity)
-    session.connected(identity, connection.now(), connection.now() + ttl)
+    now = connection.now()
+    session.connected(identity, now, now + ttl if ttl else None)
     connection.entered(identity)
+    results: dict[str, SubscribeResult] = {}
+    for channel, entrance in subs.items():
+        generation = session.begin(channel, server_side=True).generation
+        result = go_live(connection, entrance, generation)
+        if isinstance(result, ErrorCode):
+            session.unsubscribed(channel, generation)
+        else:
+            results[channel] = result
     settings = connection.parts.settings
-    return Reply(
-        id=command.id,
-        connect=ConnectResult(
-            client=connection.client,
-            version=VERSION,
-            expires=True,
-            ttl=ttl,
-            ping=settings.ping_seconds,
-            pong=True,
-            session=identity.session,
-            node=connection.parts.node,
-            time=int(time.time() * 1000),
-        ),
+    connection.send(
+        Reply(
+            id=command.id,
+            connect=ConnectResult(
+                client=connection.client,
+                version=VERSION,
+                expires=bool(ttl),
+                ttl=ttl,
+                subs=results,
+                ping=settings.ping_seconds,
+                pong=True,
+                session=connection.secret,
+                node=connection.parts.node,
+                time=int(time.time() * 1000),
+            ),
+        )
+    )
+    for channel in results:
+        announce(connection, channel, subs[channel].rules)
+    return None
+
+
+async def _server_side(
+    connection: "Connection", identity: Identity, request: ConnectRequest
+) -> dict[str, Entrance] | ErrorCode:
+    """Open what the client is subscribed to by us: what concerns its user, and what its token names."""
+    settings = connection.parts.settings
+    channels = list(identity.channels)
+    if identity.is_native:
+        channels.append(user_channel(identity.user))
+    elif settings.personal_channel and identity.user:
+        channels.append(f"#{identity.user}")
+    session = connection.session
+    session.identity = identity  # what enters a channel asks for the user
+    return await enter_server_side(
+        connection, {channel: request.subs.get(channel) or SubscribeRequest(channel=channel) for channel in channels}
     )
 
 
@@ -65,9 +111,10 @@ async def refresh(connection: "Connection", command: Command) -> Outcome:
         return codes.INVALID_TOKEN
     ttl = _ttl(identity)
     connection.parts.hub.leave(connection, current.session)
-    connection.session.connected(identity, connection.now(), connection.now() + ttl)
+    now = connection.now()
+    connection.session.renewed(identity, now + ttl if ttl else None)
     connection.parts.hub.enter(connection, identity.session)
-    return Reply(id=command.id, refresh=RefreshResult(client=connection.client, version=VERSION, expires=True, ttl=ttl))
+    return Reply(id=command.id, refresh=RefreshResult(client=connection.client, version=VERSION, expires=bool(ttl), ttl=ttl))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,9 +135,12 @@ class _Denied:
 async def _identify(parts: Parts, token: str, handshake: Identity | None) -> Identity | _Denied:
     """Judge a credential: bad ends with 3500, expired is error 109, none at all is 3501, no keys yet is temporary."""
     if not token:
-        if handshake is None:
+        if handshake is not None:
+            identity = handshake
+        elif parts.settings.anonymous_allowed:
+            return Identity("", "", "", 0)
+        else:
             return _Denied(disconnect=codes.DISCONNECT_BAD_REQUEST)
-        identity = handshake
     else:
         try:
             identity = await parts.keys.identify(token)
@@ -102,11 +152,13 @@ async def _identify(parts: Parts, token: str, handshake: Identity | None) -> Ide
             return _Denied(error=codes.UNAVAILABLE)
     if parts.revocations.is_revoked(identity.session):
         return _Denied(disconnect=codes.SESSION_REVOKED)
-    if identity.expires_at + parts.settings.token_leeway_seconds < time.time():
+    if identity.expires_at and identity.expires_at + parts.settings.token_leeway_seconds < time.time():
         return _Denied(error=codes.TOKEN_EXPIRED)
     return identity
 
 
 def _ttl(identity: Identity) -> int:
-    """Seconds until the client should refresh; at least 1, since 0 would mean never."""
+    """Seconds until the client should refresh, at least 1; 0 for a credential without an end."""
+    if not identity.expires_at:
+        return 0
     return max(1, int(identity.expires_at - time.time()))

@@ -16,9 +16,11 @@ from gateway.authentication import Authenticator
 from gateway.chat import Chat
 from gateway.hub import Hub
 from gateway.keys import Keys
+from gateway.namespaces import Namespaces
 from gateway.outbox import Postman
 from gateway.parts import Parts
 from gateway.presence import Presence
+from gateway.publishing import Publisher
 from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
@@ -47,7 +49,8 @@ def create(settings: GatewaySettings) -> FastAPI:
             stack.push_async_callback(bus.close)
             background = await stack.enter_async_context(Background())
             hub = Hub()
-            relay = Relay(bus, hub, background, settings)
+            namespaces = Namespaces.load(settings)
+            relay = Relay(bus, hub, background, settings, namespaces)
             node = new_id()
             presence = Presence(node, bus, hub, settings)
             keys = Keys(settings)
@@ -62,7 +65,7 @@ def create(settings: GatewaySettings) -> FastAPI:
             chat = Chat(bus, settings)
             app.state.background = background
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
-            app.state.parts = Parts(settings, node, hub, relay, chat, presence, keys, revocations, Postman())
+            app.state.parts = Parts(settings, node, hub, relay, chat, presence, keys, revocations, Postman(), namespaces, Publisher(bus, relay))
             for name, check in (
                 ("nats", bus.ready),
                 ("room_log", relay.ready),

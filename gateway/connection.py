@@ -17,20 +17,21 @@ from chassis import logs
 from chassis.lifecycle import Background
 from gateway import metrics
 from gateway.identity import Identity
+from gateway.following import unsubscribe_push
 from gateway.operations import OPERATIONS
 from gateway.outbox import Outbox
 from gateway.parts import Outcome, Parts, refusal
-from gateway.publications import Encoded, encoded
-from gateway.session import End, Perform, Ping, Refuse, Session, is_pong, request_name
-from gateway.socket import Socket
+from gateway.publications import PublicationPush, Shared, encoded
+from gateway.session import End, Expired, Perform, Ping, Refuse, Session, is_pong, request_name
+from gateway.socket import Wire
 from protocol import codes, names
-from protocol.client import ClientInfo, Command, Push, Reply, Unsubscribe
-from protocol.client_json import PING, BadFrame, decode_frame
+from protocol.client import EMPTY, ClientInfo, Command, Reply
 from protocol.codes import DisconnectCode, UnsubscribeCode
+from protocol.frames import BadFrame, Codec
 
 log = logs.get(__name__)
 
-_PING = Encoded(PING)
+_PING = Shared(Reply())
 _CLIENT_CODES = {1000: "client", 1001: "client", 1005: "client", 1006: "network"}
 _FRAMING_CODES = {1002: "framing", 1007: "framing", 1009: "too_big"}
 
@@ -42,12 +43,21 @@ class Connection:
     """Connections of this process."""
 
     def __init__(
-        self, socket: Socket, parts: Parts, background: Background, identity: Identity | None, ping_offset: float
+        self,
+        wire: Wire,
+        codec: Codec,
+        parts: Parts,
+        background: Background,
+        identity: Identity | None,
+        ping_offset: float,
     ) -> None:
         self.client = names.new_id()
+        self.secret = names.new_id()
+        """Names this connection to whoever opened it: HTTP clients send their commands under it."""
+        self.codec = codec
         self.parts = parts
         self.handshake_identity = identity
-        self._socket = socket
+        self._wire = wire
         self._background = background
         self._loop = asyncio.get_running_loop()
         self._started = self.now()
@@ -56,8 +66,8 @@ class Connection:
         self._working = False
         self._stall: asyncio.TimerHandle | None = None
         settings = parts.settings
-        self.session = Session(settings, self.now() + settings.connect_seconds, ping_offset)
-        self._outbox = Outbox(socket, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
+        self.session = Session(settings, parts.namespaces, self.now() + settings.connect_seconds, ping_offset)
+        self._outbox = Outbox(wire, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
         self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
         Connection.open_count += 1
         metrics.connections.inc()
@@ -71,11 +81,11 @@ class Connection:
         metrics.bytes_in.inc(len(frame))
         if self._ended is not None:
             return
-        if not text:
+        if text is not self.codec.text:
             self.end(codes.INAPPROPRIATE_PROTOCOL)
             return
         try:
-            commands = decode_frame(frame)
+            commands = self.codec.decode_frame(frame)
         except BadFrame:
             metrics.bad_frames.inc()
             self.end(codes.DISCONNECT_BAD_REQUEST)
@@ -134,7 +144,7 @@ class Connection:
     @property
     def open(self) -> bool:
         """Whether anything may still be sent."""
-        return self._ended is None and self._socket.open
+        return self._ended is None and self._wire.open
 
     def now(self) -> float:
         """The clock that the session's times are on."""
@@ -145,19 +155,34 @@ class Connection:
         self.parts.hub.enter(self, identity.session)
         log.info("connected", client=self.client, user=identity.user)
 
-    def client_info(self) -> ClientInfo:
-        """How this client appears in presence."""
+    def client_info(self, channel: str) -> ClientInfo:
+        """How this client appears in `channel`."""
         identity = self.session.identity
         assert identity is not None
-        return ClientInfo(identity.user, self.client, Raw(msgspec.json.encode({"name": identity.name})))
+        subscription = self.session.subscriptions.get(channel)
+        conn_info = identity.info or (msgspec.json.encode({"name": identity.name}) if identity.name else b"")
+        chan_info = subscription.chan_info if subscription else b""
+        return ClientInfo(
+            user=identity.user, client=self.client, conn_info=Raw(conn_info) if conn_info else EMPTY,
+            chan_info=Raw(chan_info) if chan_info else EMPTY,
+        )
 
     def send(self, reply: Reply) -> None:
         """Put a reply into the outbox."""
-        self._outbox.put(encoded(reply))
+        self._outbox.put(encoded(self.codec, reply))
 
-    def deliver(self, push: Encoded) -> None:
+    def deliver(self, push: Shared) -> None:
         """Put a push that others get too into the outbox."""
-        self._outbox.put(push)
+        self._outbox.put(push.get(self.codec))
+
+    def publish(self, channel: str, push: PublicationPush) -> None:
+        """Put an event of `channel` into the outbox, in the form this client wants."""
+        subscription = self.session.subscriptions[channel]
+        if self.codec.text and not push.is_json:
+            self.end(codes.INAPPROPRIATE_PROTOCOL)
+            return
+        has_previous, subscription.has_previous = subscription.has_previous, True
+        self._outbox.put(push.get(self.codec, wants_delta=subscription.wants_delta, has_previous=has_previous))
 
     def wants_join_leave(self, channel: str) -> bool:
         """Whether join and leave of `channel` were asked for."""
@@ -166,16 +191,18 @@ class Connection:
 
     def unsubscribe(self, channel: str, code: UnsubscribeCode) -> None:
         """End a subscription from our side and tell the client."""
-        if self.forget_subscription(channel):
-            self.send(Reply(push=Push(channel=channel, unsubscribe=Unsubscribe(code.code, code.reason))))
+        subscription = self.session.subscriptions.get(channel)
+        if subscription is not None and subscription.server_side and code is codes.UNSUBSCRIBED_INSUFFICIENT:
+            self.end(codes.INSUFFICIENT_STATE)  # a client cannot subscribe again to what it did not subscribe to
+        elif self.forget_subscription(channel):
+            self.send(unsubscribe_push(channel, code))
 
     def forget_subscription(self, channel: str) -> bool:
         """Undo a subscription, if there is one; tell whether it was live."""
         was_live = self.session.unsubscribed(channel)
-        room = names.room_of_channel(channel)
-        if was_live and room is not None:
+        if was_live:
             self.parts.hub.remove(channel, self)
-            self.parts.presence.left(room, self.client)
+            self.parts.presence.left(channel, self.client)
             metrics.subscriptions.dec()
         return was_live
 
@@ -187,7 +214,7 @@ class Connection:
         self._waiting.clear()
         if code is not codes.SLOW:
             self._outbox.empty()
-        self._socket.end(code.code, code.reason)
+        self._wire.end(code.code, code.reason)
 
     # Inside.
 
@@ -197,7 +224,9 @@ class Connection:
             self.end(decision.code)
             return
         if isinstance(decision, Ping):
-            self._outbox.put(_PING)
+            self.deliver(_PING)
+        elif isinstance(decision, Expired):
+            self.unsubscribe(decision.channel, codes.UNSUBSCRIBED_EXPIRED)
         self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
 
     def _pong(self) -> None:
@@ -218,7 +247,7 @@ class Connection:
             metrics.overflows.labels("commands").inc()
             self.end(codes.DISCONNECT_TOO_MANY_REQUESTS)
         elif len(self._waiting) > settings.pause_reading_at:
-            self._socket.pause_reading()
+            self._wire.pause_reading()
 
     def _cancel_stall(self) -> None:
         if self._stall is not None:
@@ -233,7 +262,7 @@ class Connection:
                     batch = self._next_batch()
                     await asyncio.gather(*(self._perform(command) for command in batch))
                     if len(self._waiting) <= self.parts.settings.pause_reading_at // 2:
-                        self._socket.resume_reading()
+                        self._wire.resume_reading()
         except Exception:  # a fault of ours ends this connection, never the process or another client
             log.exception("command failed", client=self.client)
             self.end(codes.SERVER_ERROR)
@@ -273,5 +302,5 @@ class Connection:
                 self.send(outcome)
         metrics.commands.labels(method, str(result)).inc()
         metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
-        if method in ("connect", "refresh"):
+        if method in ("connect", "refresh", "subscribe", "sub_refresh"):
             self._restart_timer()

@@ -21,10 +21,14 @@ from gateway.identity import Identity
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
 from gateway.socket import EXTENSION, Socket
+from protocol.client_json import JSON
+from protocol.client_protobuf import PROTOBUF
+from protocol.frames import Codec
 
 log = logs.get(__name__)
 
 JSON_PROTOCOL = "centrifuge-json"
+PROTOBUF_PROTOCOL = "centrifuge-protobuf"
 WEBSOCKET_PATH = "/connection/websocket"
 
 router = APIRouter()
@@ -44,7 +48,9 @@ async def connect(websocket: WebSocket, identity: Annotated[Identity | None, Dep
     socket: Socket = websocket.scope["extensions"][EXTENSION]
     bound_kernel_buffers(socket, settings)
     interval = settings.ping_seconds
-    socket.detach(Connection(socket, parts, background, identity, random.uniform(interval / 2, interval)))  # noqa: S311
+    codec = chosen_codec(websocket.scope["subprotocols"], dict(websocket.query_params))
+    ping_offset = random.uniform(interval / 2, interval)  # noqa: S311  # spreads pings, guards nothing
+    socket.detach(Connection(socket, codec, parts, background, identity, ping_offset))
 
 
 def is_full(connection: HTTPConnection) -> bool:
@@ -55,9 +61,15 @@ def is_full(connection: HTTPConnection) -> bool:
 
 def chosen_subprotocol(offered: list[str], ticket: str | None) -> str | None:
     """Return the subprotocol to answer with: JSON if offered, else the ticket's (browsers insist on one), else none."""
-    if JSON_PROTOCOL in offered:
-        return JSON_PROTOCOL
-    return ticket
+    return next((one for one in offered if one in (JSON_PROTOCOL, PROTOBUF_PROTOCOL)), ticket)
+
+
+def chosen_codec(offered: list[str], query: dict[str, str]) -> Codec:
+    """Return the encoding a client asks for, by subprotocol or by query; JSON when it does not say."""
+    wanted = chosen_subprotocol(offered, None)
+    if wanted is None and "protobuf" in (query.get("cf_protocol"), query.get("format")):
+        wanted = PROTOBUF_PROTOCOL
+    return PROTOBUF if wanted == PROTOBUF_PROTOCOL else JSON
 
 
 def bound_kernel_buffers(socket: Socket, settings: GatewaySettings) -> None:

@@ -5,23 +5,29 @@ is not starts a repair, during which live events wait in a bounded buffer; what 
 """
 
 import asyncio
+import base64
+import binascii
 import time
 from collections.abc import Callable
 
 from chassis import logs
 from chassis.bus import Bus, Message, Subscription, Unavailable
-from chassis.streams import Record, Stream, record
+from chassis.streams import Conflict, Record, Stream, record
 from gateway import metrics
 from gateway.ring import Entry, Ring
 from gateway.seek import Point, narrow, next_probe
 from gateway.settings import GatewaySettings
 from protocol import subjects
+from protocol.names import new_id
+from protocol.subjects import Address
 
 log = logs.get(__name__)
 
 BUFFER = 1024
 """Live events that may wait during a repair; more are read from the log instead."""
 RETRY_SECONDS = 0.1
+BIRTH = "birth"
+"""Type of the record, without an offset, that gives a general channel its epoch."""
 
 
 class ContinuityLost(Exception):
@@ -42,24 +48,43 @@ def entry_of(found: Record) -> Entry:
         headers.get(subjects.USER, ""),
         headers.get(subjects.CLIENT, ""),
         found.body,
+        found.stored_at if subjects.NATS_TIME in headers else time.time(),
+        _decoded(headers.get(subjects.INFO)),
+        _decoded(headers.get(subjects.TAGS)),
     )
 
 
+def _decoded(header: str | None) -> bytes:
+    try:
+        return base64.b64decode(header, validate=True) if header else b""
+    except (binascii.Error, ValueError):
+        return b""
+
+
 class Feed:
-    """The events of one room, as this process knows them."""
+    """The events of one channel, as this process knows them."""
 
     def __init__(
         self,
-        room: str,
+        address: Address,
         bus: Bus,
         stream: Stream,
         settings: GatewaySettings,
-        on_event: Callable[[Entry, float], None],
+        on_event: Callable[[Entry], None],
         on_gap: Callable[[], None],
+        *,
+        logged: bool = True,
+        history: int = 0,
     ) -> None:
-        """`on_event` gets each next event and when it was stored; `on_gap` is to have `repair` run."""
-        self.room = room
-        self._subject = subjects.room_log(room)
+        """`on_event` gets each next event; `on_gap` is to have `repair` run.
+
+        A channel that is not `logged` has no offsets: what comes is passed on. `history` is how many events may be
+        recovered (default: the setting).
+        """
+        self.address = address
+        self.logged = logged
+        self.history = history or settings.history_limit
+        self.epoch = ""
         self._bus = bus
         self._stream = stream
         self._settings = settings
@@ -83,16 +108,23 @@ class Feed:
 
     async def open(self) -> None:
         """Subscribe, make sure the interest is registered, then read the position; raise `Unavailable` or `NoLog`."""
-        self._subscription = await self._bus.subscribe(subjects.room_live(self.room), self._received)
+        receive = self._received if self.logged else self._passed
+        self._subscription = await self._bus.subscribe(self.address.live, receive)
         await self._bus.flush()
-        await self.restart()
+        if self.logged:
+            await self.restart()
 
     async def restart(self) -> None:
         """Take the log's end as the position, forgetting what was before; raise `Unavailable` or `NoLog`."""
         self._hold()
-        last = await self._stream.last(self._subject)
+        last = await self._stream.last(self.address.log)
+        if last is None and self.address.stream == subjects.CHANNELS_STREAM:
+            last = await self._give_birth()
         if last is None:
-            raise NoLog(self.room)
+            if self.address.stream == subjects.ROOMS_STREAM:
+                raise NoLog(self.address.channel)
+            last = Record(0, self.address.log, {}, b"")  # a user to whom nothing happened yet
+        self.epoch = last.headers.get(subjects.EPOCH, "") or self._stream.epoch
         self.ring = self._empty_ring(last.offset, last.sequence)
         self._seen = 0
         self._release()
@@ -136,7 +168,7 @@ class Feed:
         found: list[Entry] = []
         sequence, more = low.sequence + 1, True
         while more and (not found or found[-1].offset < upto):
-            records, more = await self._stream.read(self._subject, sequence)
+            records, more = await self._stream.read(self.address.log, sequence)
             if not records:
                 break
             sequence = records[-1].sequence + 1
@@ -148,7 +180,7 @@ class Feed:
     async def _seek(self, low: Point, high: Point, target: int) -> Point:
         probes = 0
         while (probe := next_probe(low, high, target, probes)) is not None:
-            at = await self._stream.next(self._subject, probe)
+            at = await self._stream.next(self.address.log, probe)
             point = Point(at.offset, at.sequence) if at is not None else None
             low, high = narrow(low, high, target, probe, point)
             probes += 1
@@ -157,12 +189,26 @@ class Feed:
     async def _read_on(self) -> None:
         more = True
         while more:
-            records, more = await self._stream.read(self._subject, self.ring.sequence + 1)
+            records, more = await self._stream.read(self.address.log, self.ring.sequence + 1)
             for one in records:
+                if one.headers.get(subjects.EPOCH, self.epoch) != self.epoch:
+                    raise ContinuityLost("the channel began anew")
                 if one.offset > self.top + 1:
                     raise ContinuityLost(f"offset {self.top + 1} is not in the log")
                 self._advance(one)
             more = more and bool(records)
+
+    async def _give_birth(self) -> Record | None:
+        """Give an empty general channel its epoch, by a record that no subscriber sees; of several births one counts."""
+        headers = {subjects.OFFSET: "0", subjects.EVENT_TYPE: BIRTH, subjects.EPOCH: new_id()}
+        try:
+            await self._stream.append(self.address.log, b"", headers, expected_last=0)
+        except Conflict:
+            log.debug("born elsewhere", channel=self.address.channel)
+        return await self._stream.last(self.address.log)
+
+    def _passed(self, message: Message) -> None:
+        self._on_event(entry_of(Record(0, message.subject, message.headers, message.body)))
 
     def _received(self, message: Message) -> None:
         try:
@@ -170,6 +216,10 @@ class Feed:
             following = found.offset
         except ValueError:
             log.warning("live message without a position")
+            return
+        if found.headers.get(subjects.EPOCH, self.epoch) != self.epoch and self._buffer is None:
+            self._buffer = [found]  # another life of the channel: repair finds that continuity is lost
+            self._on_gap()
             return
         self._seen = max(self._seen, following)
         if self._buffer is not None:
@@ -189,7 +239,7 @@ class Feed:
         if found.offset == self.top + 1:
             entry = entry_of(found)
             self.ring.append(entry)
-            self._on_event(entry, found.stored_at)
+            self._on_event(entry)
 
     def _hold(self) -> None:
         if self._buffer is None:
@@ -205,4 +255,4 @@ class Feed:
             self._advance(found)
 
     def _empty_ring(self, top: int, sequence: int) -> Ring:
-        return Ring(top, sequence, most=self._settings.history_limit, most_bytes=self._settings.ring_bytes)
+        return Ring(top, sequence, most=self.history, most_bytes=self._settings.ring_bytes)

@@ -4,15 +4,17 @@ Each function takes the connection and a command that the session let through, a
 parts become error codes in these operations and nowhere else.
 """
 
+import time
 from typing import TYPE_CHECKING
 
 import msgspec
 from msgspec import Raw
 
-from chassis.bus import Unavailable
+from chassis.bus import TooLarge, Unavailable
 from gateway.admission import connect, refresh
 from gateway.feed import NoLog
-from gateway.following import subscribe, unsubscribe
+from gateway.following import sub_refresh, subscribe, unsubscribe
+from gateway.namespaces import may_publish
 from gateway.parts import Operation, Outcome, refusal
 from gateway.presence import TooMany
 from gateway.publications import publication
@@ -30,6 +32,7 @@ from protocol.client import (
     Reply,
     RPCResult,
 )
+from protocol.client_json import is_json
 from protocol.codes import ErrorCode
 from protocol.commands import Refusal
 
@@ -40,17 +43,45 @@ ECHO = "echo"
 
 
 async def publish(connection: "Connection", command: Command) -> Outcome:
-    """Send a message the protocol's own way: `data` is the text, or {id, text}. The same path as `message.send`."""
+    """Publish into a channel; on a room the text, or {id, text}: the same path as `message.send`."""
     assert command.publish is not None
-    assert connection.session.identity is not None
-    room = names.room_of_channel(command.publish.channel)
+    channel = command.publish.channel
+    room = names.room_of_channel(channel)
+    if room is not None:
+        return await _say(connection, command, room)
+    session, parts = connection.session, connection.parts
+    rules = parts.namespaces.rules(channel)
+    assert rules is not None
+    assert session.identity is not None
+    if names.user_of_channel(channel) is not None or not may_publish(
+        rules, session.identity.user, session.is_live(channel)
+    ):
+        return refusal(command, codes.PERMISSION_DENIED)
+    data = bytes(command.publish.data)
+    if not data:
+        return refusal(command, codes.BAD_REQUEST)
+    try:
+        await parts.publisher.publish(channel, rules, data, connection.client_info(channel))
+    except Unavailable:
+        return refusal(command, codes.UNAVAILABLE)
+    except TooLarge:
+        return refusal(command, codes.LIMIT_EXCEEDED)
+    return Reply(id=command.id, publish=Empty())
+
+
+async def _say(connection: "Connection", command: Command, room: str) -> Outcome:
+    assert command.publish is not None
+    identity = connection.session.identity
+    assert identity is not None
+    if not identity.is_native:
+        return refusal(command, codes.PERMISSION_DENIED)
     try:
         data = msgspec.json.decode(command.publish.data or Raw(b"null"), type=str | _Publish)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return refusal(command, codes.BAD_REQUEST, "data is a text, or an object with text and id")
     text, identifier = (data, "") if isinstance(data, str) else (data.text, data.id)
     body = msgspec.json.encode({"room": room, "id": identifier or names.new_id(), "text": text})
-    answer = await connection.parts.chat.ask("message.send", connection.session.identity, connection.client, Raw(body))
+    answer = await connection.parts.chat.ask("message.send", identity, connection.client, Raw(body))
     if isinstance(answer, Refusal):
         return Reply(id=command.id, error=Error(answer.code, answer.message, answer.temporary))
     return Reply(id=command.id, publish=Empty())
@@ -69,6 +100,10 @@ async def rpc(connection: "Connection", command: Command) -> Outcome:
         return Reply(id=command.id, rpc=RPCResult(data=command.rpc.data))
     if command.rpc.method not in subjects.CHAT_METHODS:
         return refusal(command, codes.METHOD_NOT_FOUND)
+    if not connection.session.identity.is_native:
+        return refusal(command, codes.PERMISSION_DENIED)
+    if not is_json(bytes(command.rpc.data or b"{}")):
+        return refusal(command, codes.BAD_REQUEST, "data is JSON")
     answer = await connection.parts.chat.ask(
         command.rpc.method, connection.session.identity, connection.client, command.rpc.data
     )
@@ -97,10 +132,8 @@ async def presence_stats(connection: "Connection", command: Command) -> Outcome:
 
 
 async def _present(connection: "Connection", channel: str) -> dict[str, ClientInfo] | ErrorCode:
-    room = names.room_of_channel(channel)
-    assert room is not None
     try:
-        return await connection.parts.presence.of_room(room)
+        return await connection.parts.presence.of_channel(channel)
     except Unavailable:
         return codes.UNAVAILABLE
     except TooMany:
@@ -111,24 +144,28 @@ async def history(connection: "Connection", command: Command) -> Outcome:
     """Return publications of a channel and its position (reference 1.3)."""
     assert command.history is not None
     request, parts = command.history, connection.parts
-    room = names.room_of_channel(request.channel)
-    assert room is not None
-    if request.since is not None and request.since.epoch not in ("", parts.relay.epoch):
-        return refusal(command, codes.UNRECOVERABLE_POSITION)
+    rules = parts.namespaces.rules(request.channel)
+    assert rules is not None
     if request.reverse and request.since is not None and request.since.offset == 0:
         return refusal(command, codes.BAD_REQUEST)
     try:
-        feed = await parts.relay.follow(room)
-        after, upto = history_range(request, feed.top, parts.settings.history_limit)
+        feed = await parts.relay.follow(request.channel)
+        if request.since is not None and request.since.epoch not in ("", feed.epoch):
+            return refusal(command, codes.UNRECOVERABLE_POSITION)
+        after, upto = history_range(request, feed.top, feed.history)
         found: list[Entry] = await parts.relay.range(feed, after, upto) if upto > after else []
     except Unavailable:
         return refusal(command, codes.UNAVAILABLE)
     except NoLog:
         return refusal(command, codes.UNKNOWN_CHANNEL)
+    if rules.history_seconds:
+        found = [entry for entry in found if entry.stored_at >= time.time() - rules.history_seconds]
+    if connection.codec.text and not all(is_json(entry.body) for entry in found):
+        return codes.INAPPROPRIATE_PROTOCOL
     if request.reverse:
         found.reverse()
     publications = [publication(entry) for entry in found]
-    return Reply(id=command.id, history=HistoryResult(publications, parts.relay.epoch, feed.top))
+    return Reply(id=command.id, history=HistoryResult(publications, feed.epoch, feed.top))
 
 
 def history_range(request: HistoryRequest, top: int, most: int) -> tuple[int, int]:
@@ -146,6 +183,7 @@ OPERATIONS: dict[str, Operation] = {
     "refresh": refresh,
     "subscribe": subscribe,
     "unsubscribe": unsubscribe,
+    "sub_refresh": sub_refresh,
     "publish": publish,
     "rpc": rpc,
     "presence": presence,

@@ -10,8 +10,7 @@ from collections.abc import Callable
 
 from gateway import metrics
 from gateway.publications import Encoded
-from gateway.socket import Socket, encode_text_frame
-from protocol.client_json import join
+from gateway.socket import Wire
 
 SLICE = 500
 """Outboxes written in one turn (measured: 12 ms p99 for a small room beside one of 5,000, against 97 without)."""
@@ -42,10 +41,10 @@ class Postman:
 class Outbox:
     """What one client has yet to be sent."""
 
-    __slots__ = ("_limit", "_overflowed", "_postman", "_socket", "_waiting", "_waiting_bytes")
+    __slots__ = ("_limit", "_overflowed", "_postman", "_waiting", "_waiting_bytes", "_wire")
 
-    def __init__(self, socket: Socket, postman: Postman, limit: int, overflowed: Callable[[], None]) -> None:
-        self._socket = socket
+    def __init__(self, wire: Wire, postman: Postman, limit: int, overflowed: Callable[[], None]) -> None:
+        self._wire = wire
         self._postman = postman
         self._limit = limit
         self._overflowed = overflowed
@@ -63,14 +62,13 @@ class Outbox:
         """Write all that waits as one frame, or end the connection when the client does not take what was written."""
         waiting, self._waiting = self._waiting, []
         size, self._waiting_bytes = self._waiting_bytes, 0
-        if not waiting or not self._socket.open:
+        if not waiting or not self._wire.open:
             return
-        if self._socket.waiting_bytes + size > self._limit:
+        if self._wire.waiting_bytes + size > self._limit:
             metrics.overflows.labels("outbox").inc()
             self._overflowed()
             return
-        frame = waiting[0].frame if len(waiting) == 1 else encode_text_frame(join([one.payload for one in waiting]))
-        self._socket.write(frame)
+        written = self._wire.send(waiting)
         metrics.messages_out.inc(len(waiting))
         metrics.frames_out.inc()
-        metrics.bytes_out.inc(len(frame))
+        metrics.bytes_out.inc(written)

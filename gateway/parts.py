@@ -7,11 +7,14 @@ from typing import TYPE_CHECKING
 from gateway.chat import Chat
 from gateway.hub import Hub
 from gateway.keys import Keys
+from gateway.namespaces import Namespaces
 from gateway.outbox import Postman
 from gateway.presence import Presence
+from gateway.publishing import Publisher
 from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
+from gateway.subscription_tokens import Grant, verify_subscription
 from protocol.client import Command, Error, Reply
 from protocol.codes import DisconnectCode, ErrorCode
 
@@ -32,6 +35,12 @@ class Parts:
     keys: Keys
     revocations: Revocations
     postman: Postman
+    namespaces: Namespaces
+    publisher: Publisher
+
+    def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:
+        """Judge a subscription token; raises as `subscription_tokens.verify_subscription`."""
+        return verify_subscription(token, channel, user, client, self.settings.subscription_secret)
 
 
 Outcome = Reply | DisconnectCode | None

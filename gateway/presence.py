@@ -16,17 +16,17 @@ from chassis.bus import Bus, Message, Subscription, Unavailable
 from chassis.streams import Conflict, Record, Stream
 from gateway import metrics
 from gateway.hub import Hub
-from gateway.publications import encoded
+from gateway.publications import Shared
 from gateway.settings import GatewaySettings
-from protocol import names, subjects
+from protocol import subjects
 from protocol.client import ClientInfo, Join, Leave, Push, Reply
+from protocol.subjects import Address
 
 log = logs.get(__name__)
 
 MAX_WAITING = 100_000
 """Changes that may wait to be written; beyond it they are dropped, and the next renewal of all entries mends it."""
 TOMBSTONE_SECONDS = 5
-_decoder = msgspec.json.Decoder(ClientInfo)
 
 
 class TooMany(Exception):
@@ -36,6 +36,14 @@ class TooMany(Exception):
 class _Announcement(msgspec.Struct):
     joined: bool
     info: ClientInfo
+
+
+class _Entry(msgspec.Struct):
+    channel: str
+    info: ClientInfo
+
+
+_decoder = msgspec.json.Decoder(_Entry)
 
 
 class Presence:
@@ -56,45 +64,45 @@ class Presence:
         self._idle: set[str] = set()
         self._renew_all = True
 
-    def joined(self, room: str, info: ClientInfo) -> None:
+    def joined(self, channel: str, info: ClientInfo) -> None:
         """Take note that a client subscribed; written and announced in the background, in order."""
-        self._mine[room, info.client] = info
-        self._change(room, info, True)
+        self._mine[channel, info.client] = info
+        self._change(channel, info, True)
 
-    def left(self, room: str, client: str) -> None:
+    def left(self, channel: str, client: str) -> None:
         """Take note that a client's subscription ended."""
-        info = self._mine.pop((room, client), None)
+        info = self._mine.pop((channel, client), None)
         if info is not None:
-            self._change(room, info, False)
+            self._change(channel, info, False)
 
-    async def of_room(self, room: str) -> dict[str, ClientInfo]:
-        """Return client id to client for everybody in `room`; raise `TooMany` or `Unavailable`."""
+    async def of_channel(self, channel: str) -> dict[str, ClientInfo]:
+        """Return client id to client for everybody in `channel`; raise `TooMany` or `Unavailable`."""
         found: dict[str, ClientInfo] = {}
-        records = [one async for one in self._stream.read_all(subjects.presence_of_room(room))]
+        records = [one async for one in self._stream.read_all(subjects.presence_of_channel(subjects.address(channel)))]
         holders = {_holder(one) for one in records}
         if not holders <= self._alive | {self._gateway}:
             self._alive = await self._leases()  # a gateway that started since our last look
         for one in records:
             if subjects.GONE in one.headers or _holder(one) == self._gateway or _holder(one) not in self._alive:
                 continue
-            if (info := _info(one)) is not None:
-                found[info.client] = info
+            if (entry := _entry(one)) is not None:
+                found[entry.info.client] = entry.info
         # What we hold ourselves is known here better than in the stream.
-        found.update({client: info for (where, client), info in self._mine.items() if where == room})
+        found.update({client: info for (where, client), info in self._mine.items() if where == channel})
         if len(found) > self._settings.max_presence:
             raise TooMany(str(len(found)))
         return found
 
-    async def watch(self, room: str) -> None:
-        """Receive join and leave of `room`, for followers that asked for them; raise `Unavailable`."""
-        channel = names.room_channel(room)
+    async def watch(self, address: Address) -> None:
+        """Receive join and leave of a channel, for followers that asked for them; raise `Unavailable`."""
+        channel = address.channel
 
         def received(message: Message) -> None:
             self._announced(channel, message)
 
         async with self._watching:
-            if room not in self._watched:
-                self._watched[room] = await self._bus.subscribe(subjects.room_presence(room), received)
+            if channel not in self._watched:
+                self._watched[channel] = await self._bus.subscribe(address.presence, received)
 
     async def run(self) -> None:
         """Keep the lease, write changes, sweep after gateways that died. Runs for ever."""
@@ -115,12 +123,12 @@ class Presence:
         self._renew_all = True
         self._work.set()
 
-    def _change(self, room: str, info: ClientInfo, joined: bool) -> None:
+    def _change(self, channel: str, info: ClientInfo, joined: bool) -> None:
         if len(self._waiting) >= MAX_WAITING:
             metrics.overflows.labels("presence").inc()
             self._renew_all = True
             return
-        self._waiting.append((room, info, joined))
+        self._waiting.append((channel, info, joined))
         self._work.set()
 
     async def _write_changes(self) -> None:
@@ -128,9 +136,9 @@ class Presence:
             await self._work.wait()
             self._work.clear()
             while self._waiting:
-                room, info, joined = self._waiting[0]
+                channel, info, joined = self._waiting[0]
                 try:
-                    await self._write(room, info, joined)
+                    await self._write(channel, info, joined)
                 except Unavailable:
                     # Whatever was lost meanwhile is written again after the reconnect.
                     self._renew_all = True
@@ -138,17 +146,18 @@ class Presence:
                     break
                 self._waiting.popleft()
 
-    async def _write(self, room: str, info: ClientInfo, joined: bool) -> None:
-        entry = subjects.presence_entry(room, self._gateway, info.client)
+    async def _write(self, channel: str, info: ClientInfo, joined: bool) -> None:
+        address = subjects.address(channel)
+        entry = subjects.presence_entry(address, self._gateway, info.client)
         headers = {} if joined else {subjects.GONE: "1", subjects.NATS_TTL: f"{TOMBSTONE_SECONDS}s"}
-        await self._put(entry, msgspec.json.encode(info), headers)
-        await self._announce(room, info, joined)
+        await self._put(entry, msgspec.json.encode(_Entry(channel, info)), headers)
+        await self._announce(address, info, joined)
 
     async def _put(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
         await self._bus.publish(subject, body, headers)
 
-    async def _announce(self, room: str, info: ClientInfo, joined: bool) -> None:
-        await self._bus.publish(subjects.room_presence(room), msgspec.json.encode(_Announcement(joined, info)))
+    async def _announce(self, address: Address, info: ClientInfo, joined: bool) -> None:
+        await self._bus.publish(address.presence, msgspec.json.encode(_Announcement(joined, info)))
 
     def _announced(self, channel: str, message: Message) -> None:
         try:
@@ -156,13 +165,14 @@ class Presence:
         except msgspec.DecodeError:
             log.warning("presence announcement not understood")
             return
-        push = (
-            Push(channel=channel, join=Join(change.info)) if change.joined else Push(channel, leave=Leave(change.info))
-        )
-        reply = encoded(Reply(push=push))
+        if change.joined:
+            push = Push(channel=channel, join=Join(change.info))
+        else:
+            push = Push(channel=channel, leave=Leave(change.info))
+        shared = Shared(Reply(push=push))
         for follower in self._hub.followers(channel):
             if follower.wants_join_leave(channel):
-                follower.deliver(reply)
+                follower.deliver(shared)
 
     async def _keep_lease(self) -> None:
         every = self._settings.lease_seconds / 3
@@ -184,9 +194,10 @@ class Presence:
             await asyncio.sleep(every)
 
     async def _renew(self) -> None:
-        for (room, client), info in list(self._mine.items()):
-            if (room, client) in self._mine:
-                await self._put(subjects.presence_entry(room, self._gateway, client), msgspec.json.encode(info), {})
+        for (channel, client), info in list(self._mine.items()):
+            if (channel, client) in self._mine:
+                entry = subjects.presence_entry(subjects.address(channel), self._gateway, client)
+                await self._put(entry, msgspec.json.encode(_Entry(channel, info)), {})
 
     async def _leases(self) -> set[str]:
         records = [one async for one in self._stream.read_all(subjects.PRESENCE_LEASES)]
@@ -204,14 +215,14 @@ class Presence:
             except Conflict:
                 continue
             metrics.presence_swept.inc()
-            if (info := _info(one)) is not None:
-                await self._announce(one.subject.split(".")[2], info, False)
+            if (entry := _entry(one)) is not None:
+                await self._announce(subjects.address(entry.channel), entry.info, False)
 
     async def _stop_watching_idle(self) -> None:
-        idle = {room for room in self._watched if not self._hub.has_followers(names.room_channel(room))}
+        idle = {channel for channel in self._watched if not self._hub.has_followers(channel)}
         # Twice in a row, so that a subscription being made right now does not lose its watch.
-        for room in idle & self._idle:
-            await self._bus.unsubscribe(self._watched.pop(room))
+        for channel in idle & self._idle:
+            await self._bus.unsubscribe(self._watched.pop(channel))
         self._idle = idle
 
 
@@ -219,11 +230,11 @@ def _holder(entry: Record) -> str:
     return entry.subject.split(".")[3]
 
 
-def _info(entry: Record) -> ClientInfo | None:
+def _entry(found: Record) -> _Entry | None:
     try:
-        return _decoder.decode(entry.body)
+        return _decoder.decode(found.body)
     except msgspec.DecodeError:
-        log.warning("presence entry not understood", sequence=entry.sequence)
+        log.warning("presence entry not understood", sequence=found.sequence)
         return None
 
 

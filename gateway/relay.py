@@ -15,12 +15,13 @@ from chassis.streams import BATCH, Stream
 from gateway import metrics
 from gateway.feed import ContinuityLost, Feed, NoLog
 from gateway.hub import Hub
-from gateway.publications import publication_push
-from gateway.recovery import fresh, is_complete, may_recover, recovered
+from gateway.namespaces import Namespaces
+from gateway.publications import PublicationPush
 from gateway.ring import Entry
 from gateway.settings import GatewaySettings
-from protocol import codes, events, names, subjects
-from protocol.client import SubscribeRequest, SubscribeResult
+from protocol import codes, events, subjects
+from protocol.client import SubscribeRequest
+from protocol.subjects import Address
 
 log = logs.get(__name__)
 
@@ -31,66 +32,66 @@ PARALLEL_REPAIRS = 32
 class Relay:
     """The feeds of this process. Broadcasts into the hub."""
 
-    def __init__(self, bus: Bus, hub: Hub, background: Background, settings: GatewaySettings) -> None:
+    def __init__(
+        self, bus: Bus, hub: Hub, background: Background, settings: GatewaySettings, namespaces: Namespaces
+    ) -> None:
         self._bus = bus
         self._hub = hub
         self._background = background
         self._settings = settings
-        self._stream = Stream(bus, subjects.ROOMS_STREAM)
+        self._namespaces = namespaces
+        self._streams = {
+            name: Stream(bus, name) for name in (subjects.ROOMS_STREAM, subjects.USERS_STREAM, subjects.CHANNELS_STREAM)
+        }
+        self._epochs: dict[str, str] = {}
         self._feeds: dict[str, Feed] = {}
         # Weak: a lock lives as long as somebody holds it or waits for it.
         self._locks: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
         self._repairs = asyncio.Semaphore(PARALLEL_REPAIRS)
         self._stale = asyncio.Event()
         self._current = False
-        self.epoch = ""
 
     async def ready(self) -> str | None:
         """Health check: None when every followed channel is known to be complete."""
         return None if self._current else "room log not reached yet"
 
-    async def follow(self, room: str) -> Feed:
-        """Return the feed of `room`, opened if need be; raise `Unavailable`, or `NoLog` for a room without events."""
+    def stream_of(self, address: Address) -> Stream:
+        """Return the stream that holds a channel's log."""
+        return self._streams[address.stream]
+
+    def feed(self, channel: str) -> Feed | None:
+        """Return the feed of `channel` if it is followed here."""
+        return self._feeds.get(channel)
+
+    async def follow(self, channel: str) -> Feed:
+        """Return the feed of `channel`, opened if need be; raise `Unavailable`, or `NoLog` for a room without events."""
         if not self._current:
             raise Unavailable("resynchronising with NATS")
-        async with self._lock(room):
-            feed = self._feeds.get(room)
+        async with self._lock(channel):
+            feed = self._feeds.get(channel)
             if feed is None:
-                feed = self._new_feed(room)
+                feed = self._new_feed(subjects.address(channel))
                 try:
                     await feed.open()
                 except (Unavailable, NoLog):
                     await feed.close()
                     raise
-                self._feeds[room] = feed
+                self._feeds[channel] = feed
                 metrics.channels.set(len(self._feeds))
             feed.idle_since = time.monotonic()
             return feed
 
-    async def recover(self, feed: Feed, request: SubscribeRequest) -> SubscribeResult:
-        """Return what a subscriber is told; the caller adds it to the hub before anything else runs.
+    async def read_missed(self, feed: Feed, request: SubscribeRequest) -> list[Entry] | None:
+        """Return what a subscriber missed up to the feed's top of some moment, or None when it cannot be recovered.
 
-        What the ring does not have is read from the log while the ring goes on collecting what arrives meanwhile.
+        While the log is read the ring goes on collecting; `recovery.completed` adds that, in one turn with the reply.
         """
-        if not request.recover:
-            return fresh(self.epoch, feed.top)
-        limit = self._settings.history_limit
-        if request.offset > feed.top and request.epoch in ("", self.epoch):
+        if request.offset > feed.top and request.epoch in ("", feed.epoch):
             await self._repair(feed)  # the client saw more than we did: another gateway was faster
-        missed: list[Entry] | None = None
-        if may_recover(request, self.epoch, feed.top, limit):
-            missed = feed.ring.after(request.offset)
-            if missed is None:
-                upto = feed.top
-                missed = await feed.read(request.offset, upto)
-                missed += feed.ring.after(upto) or []
-        top = feed.top
-        if missed is None or not is_complete(missed, request.offset, top):
-            metrics.recoveries.labels("not_recovered").inc()
-            return fresh(self.epoch, top, was_recovering=True)
-        metrics.recoveries.labels("recovered").inc()
-        metrics.recovered_publications.inc(len(missed))
-        return recovered(request, self.epoch, missed)
+        if request.epoch not in ("", feed.epoch) or not 0 <= feed.top - request.offset <= feed.history:
+            return None
+        missed = feed.ring.after(request.offset)
+        return missed if missed is not None else await feed.read(request.offset, feed.top)
 
     async def range(self, feed: Feed, after: int, upto: int) -> list[Entry]:
         """Return events after+1 .. upto, from the ring when it has them, else from the log; raise `Unavailable`."""
@@ -124,76 +125,111 @@ class Relay:
     async def _synchronise(self) -> None:
         """Compare every feed with the log and repair those that lag."""
         await self._bus.flush()
-        state = await self._stream.state()
+        await self._streams[subjects.CHANNELS_STREAM].ensure(**channels_config(self._settings, self._namespaces))
+        for name, stream in self._streams.items():
+            await self._synchronise_stream(name, stream)
+
+    async def _synchronise_stream(self, name: str, stream: Stream) -> None:
+        state = await stream.state()
         if state is None:
-            raise Unavailable("the chat service has not made the room log yet")
-        if state.epoch != self.epoch:
+            raise Unavailable(f"stream {name} is not there yet")
+        feeds = {f.address.log: f for f in self._feeds.values() if f.logged and f.address.stream == name}
+        if state.epoch != self._epochs.get(name):
             # Another log under the same name: no position of before means anything now.
-            previous, self.epoch = self.epoch, state.epoch
+            previous, self._epochs[name] = self._epochs.get(name), state.epoch
             if previous:
-                await asyncio.gather(*(self._start_over(feed) for feed in list(self._feeds.values())))
-        rooms = list(self._feeds)
-        for start in range(0, len(rooms), BATCH):
-            logs_of = [subjects.room_log(room) for room in rooms[start : start + BATCH]]
-            last = await self._stream.last_of_each(logs_of)
+                await asyncio.gather(*(self._start_over(feed) for feed in feeds.values()))
+        names = list(feeds)
+        for start in range(0, len(names), BATCH):
+            last = await stream.last_of_each(names[start : start + BATCH])
             lagging = [
                 feed
                 for found in last
-                if (feed := self._feeds.get(subjects.room_of(found.subject))) is not None
-                and (found.offset > feed.top or feed.repairing)
+                if (feed := feeds.get(found.subject)) is not None
+                and (found.sequence > feed.ring.sequence or feed.repairing)
             ]
             await asyncio.gather(*(self._repair(feed) for feed in lagging))
 
     async def _repair(self, feed: Feed) -> None:
         """Bring one feed up to the log; tell its followers to recover by themselves when that cannot be done."""
-        async with self._lock(feed.room), self._repairs:
+        async with self._lock(feed.address.channel), self._repairs:
             try:
                 await feed.repair()
             except ContinuityLost as error:
                 metrics.gaps.labels("lost").inc()
-                log.warning("continuity lost", room=feed.room, reason=str(error))
+                log.warning("continuity lost", namespace=feed.address.namespace, reason=str(error))
                 await self._start_over(feed)
 
     async def _start_over(self, feed: Feed) -> None:
-        channel = names.room_channel(feed.room)
+        channel = feed.address.channel
         for follower in self._hub.followers(channel):
             follower.unsubscribe(channel, codes.UNSUBSCRIBED_INSUFFICIENT)
         try:
             await feed.restart()
         except (Unavailable, NoLog):
-            self._feeds.pop(feed.room, None)
+            self._feeds.pop(channel, None)
             metrics.channels.set(len(self._feeds))
             await feed.close()
 
     async def _close_idle(self) -> None:
         now = time.monotonic()
-        for room, feed in list(self._feeds.items()):
-            if self._hub.has_followers(names.room_channel(room)):
+        for channel, feed in list(self._feeds.items()):
+            if self._hub.has_followers(channel):
                 feed.idle_since = now
             elif now - feed.idle_since > self._settings.linger_seconds:
-                async with self._lock(room):
-                    if now > feed.idle_since:  # nobody came for it while we waited
-                        self._feeds.pop(room, None)
+                async with self._lock(channel):
+                    if now > feed.idle_since and not self._hub.has_followers(channel):
+                        self._feeds.pop(channel, None)
                         await feed.close()
         metrics.channels.set(len(self._feeds))
 
-    def _lock(self, room: str) -> asyncio.Lock:
-        return self._locks.setdefault(room, asyncio.Lock())
+    def _lock(self, channel: str) -> asyncio.Lock:
+        return self._locks.setdefault(channel, asyncio.Lock())
 
-    def _new_feed(self, room: str) -> Feed:
-        channel = names.room_channel(room)
+    def _new_feed(self, address: Address) -> Feed:
+        channel = address.channel
+        rules = self._namespaces.rules(channel)
+        assert rules is not None, "nobody follows a channel without a namespace"
+        previous: bytes | None = None
 
-        def on_event(entry: Entry, stored_at: float) -> None:
+        def on_event(entry: Entry) -> None:
+            nonlocal previous
             started = time.perf_counter()
             if entry.type == events.LEFT:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
-            self._hub.broadcast(channel, publication_push(channel, entry))
+            self._hub.broadcast(channel, PublicationPush(channel, entry, previous))
+            previous = entry.body if rules.delta else None
             metrics.fanout_seconds.observe(time.perf_counter() - started)
-            metrics.stage_seconds.labels("fanned_out").observe(max(0.0, time.time() - stored_at))
+            metrics.stage_seconds.labels("fanned_out").observe(max(0.0, time.time() - entry.stored_at))
 
         def on_gap() -> None:
             self._background.spawn(self._repair(feed))
 
-        feed = Feed(room, self._bus, self._stream, self._settings, on_event, on_gap)
+        feed = Feed(
+            address,
+            self._bus,
+            self._streams[address.stream],
+            self._settings,
+            on_event,
+            on_gap,
+            logged=rules.history_size > 0,
+            history=min(rules.history_size, self._settings.history_limit),
+        )
         return feed
+
+
+def channels_config(settings: GatewaySettings, namespaces: Namespaces) -> dict[str, object]:
+    """Return the configuration of the stream of general channels; it keeps as much as the namespace that keeps most."""
+    return {
+        "subjects": [subjects.CHANNEL_LOGS],
+        "storage": "file",
+        "retention": "limits",
+        "discard": "old",
+        "max_msgs_per_subject": max(1, namespaces.largest_history),
+        "max_age": settings.channel_idle_days * 86400 * 1_000_000_000,
+        "allow_direct": True,
+        "num_replicas": settings.nats_replicas,
+        "duplicate_window": 120 * 1_000_000_000,
+        "republish": {"src": subjects.CHANNEL_LOGS, "dest": subjects.CHANNEL_REPUBLISH_TO},
+    }

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event as it is kept and handed out. `sequence` is its place in the stream, `body` its JSON."""
+    """One event as it is kept and handed out.
+
+    `sequence` is its place in the stream (0: not stored), `stored_at` when it got there (seconds since the epoch), `body`
+    what subscribers get as data, `info` a ClientInfo in JSON, `tags` a JSON object; either may be empty.
+    """
 
     offset: int
     sequence: int
@@ -14,6 +18,9 @@ class Entry:
     user: str
     client: str
     body: bytes
+    stored_at: float = 0.0
+    info: bytes = b""
+    tags: bytes = b""
 
 
 class Ring:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 
 from gateway.identity import Identity
+from gateway.namespaces import Namespaces, may_read_history, may_read_presence
 from gateway.settings import GatewaySettings
 from protocol import codes, names
 from protocol.client import REQUESTS, Command, SubscribeRequest
@@ -41,6 +42,13 @@ class Ping:
     """Send a ping."""
 
 
+@dataclass(frozen=True, slots=True)
+class Expired:
+    """A subscription's token has ended and was not refreshed in time."""
+
+    channel: str
+
+
 class Phase(Enum):
     """Where a connection is in its life."""
 
@@ -54,8 +62,14 @@ class Subscription:
     """One channel the client follows. `generation` tells a subscription from an earlier one of the same channel."""
 
     generation: int
-    join_leave: bool
+    join_leave: bool = False
     live: bool = False
+    server_side: bool = False
+    wants_delta: bool = False
+    has_previous: bool = False
+    """Whether the client has the publication before the next one, so that a patch can apply to it."""
+    expires_at: float | None = None
+    chan_info: bytes = b""
 
 
 @dataclass(slots=True)
@@ -63,6 +77,7 @@ class Session:
     """What we know and allow of one client while it is connected."""
 
     settings: GatewaySettings
+    namespaces: Namespaces
     connect_by: float
     ping_offset: float
     """Seconds from connect to the first ping: random within half an interval, so that pings do not come in step."""
@@ -87,12 +102,12 @@ class Session:
             return End(codes.DISCONNECT_NOT_AVAILABLE)
         if not command.id:
             return End(codes.DISCONNECT_BAD_REQUEST)
-        if request in ("ping", "sub_refresh"):
+        if request == "ping":
             return Refuse(codes.NOT_AVAILABLE)
         if request == "subscribe":
             assert command.subscribe is not None
             return self._subscribe(command.subscribe)
-        if request in ("presence", "presence_stats", "history", "publish"):
+        if request in ("presence", "presence_stats", "history", "publish", "sub_refresh"):
             return self._on_channel(request, getattr(command, request).channel)
         if request == "unsubscribe":
             assert command.unsubscribe is not None
@@ -105,35 +120,58 @@ class Session:
             return End(codes.DISCONNECT_BAD_REQUEST)
         if len(channel) > names.MAX_CHANNEL_LENGTH or not channel.isascii():
             return Refuse(codes.BAD_REQUEST)
-        if names.room_of_channel(channel) is None:
+        rules = self.namespaces.rules(channel)
+        if rules is None or names.user_of_channel(channel) is not None:
             return Refuse(codes.UNKNOWN_CHANNEL)
         if channel in self.subscriptions:
             return Refuse(codes.ALREADY_SUBSCRIBED)
         if len(self.subscriptions) >= self.settings.max_subscriptions:
             return Refuse(codes.LIMIT_EXCEEDED)
-        self.generation += 1
-        self.subscriptions[channel] = Subscription(self.generation, request.join_leave)
+        self.begin(channel)
         return Perform("subscribe")
+
+    def begin(self, channel: str, *, server_side: bool = False) -> Subscription:
+        """Begin a subscription that is not live yet, of a generation of its own."""
+        self.generation += 1
+        subscription = Subscription(self.generation, server_side=server_side)
+        self.subscriptions[channel] = subscription
+        return subscription
 
     def _on_channel(self, request: str, channel: str) -> End | Refuse | Perform:
         if not channel:
             return End(codes.DISCONNECT_BAD_REQUEST)
-        if names.room_of_channel(channel) is None:
+        rules = self.namespaces.rules(channel)
+        if rules is None:
             return Refuse(codes.UNKNOWN_CHANNEL)
-        if request != "publish" and not self.is_live(channel):
-            return Refuse(codes.PERMISSION_DENIED)  # a publish is judged by the chat service
-        return Perform(request)
+        subscribed = self.is_live(channel)
+        user = self.identity.user if self.identity else ""
+        if request == "sub_refresh":
+            return Perform(request) if subscribed else Refuse(codes.PERMISSION_DENIED)
+        if request == "history":
+            if not rules.history_size:
+                return Refuse(codes.NOT_AVAILABLE)
+            return Perform(request) if may_read_history(rules, user, subscribed) else Refuse(codes.PERMISSION_DENIED)
+        if request in ("presence", "presence_stats"):
+            if not rules.presence:
+                return Refuse(codes.NOT_AVAILABLE)
+            return Perform(request) if may_read_presence(rules, user, subscribed) else Refuse(codes.PERMISSION_DENIED)
+        return Perform(request)  # a publish is judged where it is carried out
 
     def is_live(self, channel: str) -> bool:
         """Tell whether the client receives `channel` now."""
         subscription = self.subscriptions.get(channel)
         return subscription is not None and subscription.live
 
-    def connected(self, identity: Identity, now: float, expires_at: float) -> None:
-        """Take note that the client has proved who it is."""
+    def connected(self, identity: Identity, now: float, expires_at: float | None) -> None:
+        """Take note that the client has proved who it is; `expires_at` None means for ever."""
         self.phase = Phase.READY
         self.identity = identity
         self.ping_at = now + self.ping_offset
+        self.expires_at = expires_at
+
+    def renewed(self, identity: Identity, expires_at: float | None) -> None:
+        """Take note of a newer credential of the same user."""
+        self.identity = identity
         self.expires_at = expires_at
 
     def refused(self) -> None:
@@ -163,14 +201,17 @@ class Session:
         self.pong_by = None
         return None
 
-    def tick(self, now: float) -> End | Ping | None:
+    def tick(self, now: float) -> End | Ping | Expired | None:
         """Decide what the time asks for."""
         if self.phase is not Phase.READY:
             return End(codes.STALE) if now >= self.connect_by else None
-        if self.expires_at is not None and now >= self.expires_at + self.settings.refresh_grace_seconds:
+        if self.expires_at is not None and now >= self.expires_at + self._grace:
             return End(codes.CONNECTION_EXPIRED)
         if self.pong_by is not None and now >= self.pong_by:
             return End(codes.NO_PONG)
+        for channel, subscription in self.subscriptions.items():
+            if subscription.expires_at is not None and now >= subscription.expires_at + self._grace:
+                return End(codes.SUBSCRIPTION_EXPIRED) if subscription.server_side else Expired(channel)
         if now >= self.ping_at:
             # On schedule even on a busy connection: some SDKs count only pings as signs of life.
             self.ping_at = now + self.settings.ping_seconds
@@ -186,8 +227,13 @@ class Session:
         if self.pong_by is not None:
             times.append(self.pong_by)
         if self.expires_at is not None:
-            times.append(self.expires_at + self.settings.refresh_grace_seconds)
+            times.append(self.expires_at + self._grace)
+        times += [sub.expires_at + self._grace for sub in self.subscriptions.values() if sub.expires_at is not None]
         return min(times)
+
+    @property
+    def _grace(self) -> float:
+        return self.settings.refresh_grace_seconds
 
 
 def request_name(command: Command) -> str | None:

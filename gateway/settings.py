@@ -65,6 +65,10 @@ class GatewaySettings(Settings):
     linger_seconds: Seconds = Field(default=60, description="How long a channel stays followed after its last client.")
     lease_seconds: int = Field(default=10, ge=2, description="Presence of a gateway that dies is gone after this time.")
     max_presence: int = Field(default=5_000, ge=1, description="Most clients that one presence answer lists.")
+    channel_idle_days: int = Field(default=30, ge=1, description="Days after which an unused general channel begins anew.")
+    personal_channel: bool = Field(
+        default=False, description="Subscribe users of HMAC tokens to their channel `#<user>` by ourselves."
+    )
     publish_seconds: Seconds = Field(default=1.7, description="Deadline of a command that needs the chat service.")
 
     @property

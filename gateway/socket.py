@@ -5,12 +5,12 @@ offered to the endpoint as `scope["extensions"]["parley.socket"]`:
 
 - `detach`: after accept the endpoint hands over a receiver and returns. The ASGI task ends, so that an idle connection
   costs a socket and a session, and no coroutine.
-- `write`: a frame that was encoded once goes to the transport as it is, so that many sockets share the same bytes.
+- `send`: a frame that was encoded once goes to the transport as it is, so that many sockets share the same bytes.
 - `close` with a deadline: uvicorn never drops a peer that does not read (tried with 0.54); we abort the transport.
 """
 
 import asyncio
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -19,6 +19,9 @@ from websockets.frames import Frame, Opcode
 
 from chassis import logs
 from protocol import codes
+
+if TYPE_CHECKING:
+    from gateway.publications import Encoded
 
 log = logs.get(__name__)
 
@@ -46,9 +49,39 @@ class Receiver(Protocol):
         """Learn that this process is being stopped."""
 
 
-def encode_text_frame(payload: bytes) -> bytes:
-    """Return the bytes on the wire of an unfragmented, unmasked text frame (RFC 6455, 5.2)."""
-    return Frame(Opcode.TEXT, payload).serialize(mask=False)
+class Wire(Protocol):
+    """How a connection reaches its client: this WebSocket, or an HTTP stream."""
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may still be sent."""
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes sent and not yet taken."""
+
+    def send(self, replies: "list[Encoded]") -> int:
+        """Send replies at once, in order; return the bytes written. Dropped silently when closing."""
+
+    def end(self, code: int, reason: str) -> None:
+        """Close, telling the client why."""
+
+    def pause_reading(self) -> None:
+        """Take no more from the client until `resume_reading`."""
+
+    def resume_reading(self) -> None:
+        """Take more again."""
+
+
+def encode_frame(payload: bytes, *, text: bool) -> bytes:
+    """Return the bytes on the wire of an unfragmented, unmasked frame (RFC 6455, 5.2)."""
+    return Frame(Opcode.TEXT if text else Opcode.BINARY, payload).serialize(mask=False)
+
+
+def framed(replies: "list[Encoded]") -> bytes:
+    """Return one frame that carries `replies`, all of one encoding."""
+    codec = replies[0].codec
+    return encode_frame(codec.join([reply.payload for reply in replies]), text=codec.text)
 
 
 class Socket(WebSocketsSansIOProtocol):
@@ -86,10 +119,12 @@ class Socket(WebSocketsSansIOProtocol):
         """Bytes written and not yet taken by the kernel."""
         return 0 if self.disconnected else self.transport.get_write_buffer_size()
 
-    def write(self, frame: bytes) -> None:
-        """Write an encoded frame; dropped silently when the socket is closing."""
+    def send(self, replies: "list[Encoded]") -> int:
+        """Write replies as one frame, sharing the bytes of one that travels alone; return the bytes written."""
+        frame = replies[0].frame if len(replies) == 1 else framed(replies)
         if self.open:
             self.transport.write(frame)
+        return len(frame)
 
     def end(self, code: int, reason: str) -> None:
         """Send a close frame; abort the transport when the peer has not answered in `CLOSE_SECONDS`."""

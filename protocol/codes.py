@@ -73,8 +73,10 @@ CONNECTION_CLOSED = DisconnectCode(3000, "connection closed", "the client went a
 SHUTDOWN = DisconnectCode(3001, "shutdown", "this gateway process is being stopped")
 SERVER_ERROR = DisconnectCode(3004, "internal server error", "the connection cannot go on, through our fault")
 CONNECTION_EXPIRED = DisconnectCode(3005, "connection expired", "the access token ended and no refresh came in time")
+SUBSCRIPTION_EXPIRED = DisconnectCode(3006, "subscription expired", "a server-side subscription's token ended")
 SLOW = DisconnectCode(3008, "slow", "the client does not read what is sent to it")
 INSUFFICIENT_STATE = DisconnectCode(3010, "insufficient state", "continuity of a channel was lost")
+FORCE_RECONNECT = DisconnectCode(3011, "force reconnect", "the server asks the client to connect again")
 NO_PONG = DisconnectCode(3012, "no pong", "the client did not answer a ping in time")
 DISCONNECT_TOO_MANY_REQUESTS = DisconnectCode(3013, "too many requests", "more commands wait than a client may have")
 
@@ -83,8 +85,10 @@ INVALID_TOKEN = DisconnectCode(3500, "invalid token", "the connect token is not 
 DISCONNECT_BAD_REQUEST = DisconnectCode(3501, "bad request", "a frame could not be decoded, or broke the protocol")
 STALE = DisconnectCode(3502, "stale", "no successful connect command came in time")
 FORCE_DISCONNECT = DisconnectCode(3503, "force disconnect", "the server ended the connection for good")
+STATE_INVALIDATED = DisconnectCode(3014, "state invalidated", "the client must authorise and read everything anew")
 CONNECTION_LIMIT = DisconnectCode(3504, "connection limit", "this gateway process holds as many connections as it may")
 INAPPROPRIATE_PROTOCOL = DisconnectCode(3506, "inappropriate protocol", "a binary frame on a JSON connection")
+DISCONNECT_PERMISSION_DENIED = DisconnectCode(3507, "permission denied", "the connection may not go on")
 DISCONNECT_NOT_AVAILABLE = DisconnectCode(3508, "not available", "a message without id was sent; nothing takes them")
 SESSION_REVOKED = DisconnectCode(4501, "session revoked", "the session was logged out or revoked; sign in again")
 
@@ -93,6 +97,8 @@ TOO_BIG = DisconnectCode(1009, "message too big", "a frame is larger than 64 KiB
 
 # Ends of a subscription.
 UNSUBSCRIBED_BY_SERVER = UnsubscribeCode(2000, "server unsubscribe", "the user is no longer a member of the room")
+UNSUBSCRIBED_EXPIRED = UnsubscribeCode(2501, "subscription expired", "its token ended and no refresh came in time")
+UNSUBSCRIBED_INVALIDATED = UnsubscribeCode(2502, "state invalidated", "the client must authorise and recover anew")
 UNSUBSCRIBED_INSUFFICIENT = UnsubscribeCode(2500, "insufficient state", "continuity was lost; the SDK recovers")
 
 _ALL = list(globals().values())

@@ -69,6 +69,13 @@ class SendMessage(msgspec.Struct):
     text: str
 
 
+class MarkRead(msgspec.Struct):
+    """room.read; `number` is that of the newest message read."""
+
+    room: str
+    number: int
+
+
 class ReadHistory(msgspec.Struct):
     """room.history; `before` and `after` are offsets, exclusive, and at most one of them is given."""
 

@@ -9,7 +9,9 @@ import secrets
 
 _ID = re.compile(r"[a-z0-9]{1,32}\Z")
 _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
-_CHANNEL = re.compile(r"(room):([a-z0-9]{1,32})\Z")
+_ROOM_CHANNEL = re.compile(r"room:([a-z0-9]{1,32})\Z")
+_USER_CHANNEL = re.compile(r"user:([a-z0-9]{1,32})\Z")
+_PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
 _ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _NEW_ID_LENGTH = 20
 
@@ -51,7 +53,29 @@ def room_channel(room: str) -> str:
     return f"room:{require_id(room)}"
 
 
+def user_channel(user: str) -> str:
+    """Return the channel of what concerns one user."""
+    return f"user:{require_id(user)}"
+
+
 def room_of_channel(channel: str) -> str | None:
-    """Return the room id of a room channel, or None when `channel` is not one (unknown namespace or bad id)."""
-    match = _CHANNEL.match(channel)
-    return match.group(2) if match else None
+    """Return the room id of a room channel, or None when `channel` is not one (another namespace, or a bad id)."""
+    match = _ROOM_CHANNEL.match(channel)
+    return match.group(1) if match else None
+
+
+def user_of_channel(channel: str) -> str | None:
+    """Return the user id of a user channel, or None when `channel` is not one."""
+    match = _USER_CHANNEL.match(channel)
+    return match.group(1) if match else None
+
+
+def is_channel(channel: str) -> bool:
+    """Tell whether `channel` may be a channel at all: 1 to 255 printable ASCII characters without spaces."""
+    return _PRINTABLE.match(channel) is not None
+
+
+def namespace_of(channel: str) -> str:
+    """Return the part of `channel` before its first colon; empty when there is none."""
+    namespace, colon, _ = channel.partition(":")
+    return namespace if colon else ""

@@ -6,16 +6,25 @@ nats-py publishes to wildcards and NUL unasked, and an over-long subject ends it
     room.<room>.log          the room log (stream ROOMS); written by the chat service alone
     room.<room>.live         what was stored, republished by NATS; read by gateways
     room.<room>.presence     join and leave of subscribers; best effort, never stored
+    user.<user>.log, .live   the same for what concerns one user (stream USERS)
+    channel.<ns>.<name>.log, .live, .presence    general channels, escaped (stream CHANNELS); written by gateways
+    gateway.<node>           frames of HTTP clients for the gateway process that holds their stream
     chat.<method>            commands for the chat service (queue group)
     auth.<method>            commands for the auth service (queue group)
     auth.revoked.<session>   ended sessions (stream REVOCATIONS)
-    presence.room.<room>.<gateway>.<client>    who is subscribed where (stream PRESENCE, in memory)
+    presence.<ns>.<name>.<gateway>.<client>    who is subscribed where (stream PRESENCE, in memory)
     presence.lease.<gateway>                   a gateway's sign of life; its entries count while this exists
 """
 
+import hashlib
+from dataclasses import dataclass
+
+from protocol import names
 from protocol.names import BadName, require_id
 
 ROOMS_STREAM = "ROOMS"
+USERS_STREAM = "USERS"
+CHANNELS_STREAM = "CHANNELS"
 PRESENCE_STREAM = "PRESENCE"
 REVOCATIONS_STREAM = "REVOCATIONS"
 
@@ -24,7 +33,11 @@ ROOM_LIVES = "room.*.live"
 ROOM_REPUBLISH_TO = "room.{{wildcard(1)}}.live"
 PRESENCE_ALL = "presence.>"
 PRESENCE_LEASES = "presence.lease.*"
-PRESENCE_ENTRIES = "presence.room.*.*.*"
+PRESENCE_ENTRIES = "presence.*.*.*.*"
+USER_LOGS = "user.*.log"
+USER_REPUBLISH_TO = "user.{{wildcard(1)}}.live"
+CHANNEL_LOGS = "channel.*.*.log"
+CHANNEL_REPUBLISH_TO = "channel.{{wildcard(1)}}.{{wildcard(2)}}.live"
 REVOCATIONS = "auth.revoked.*"
 CHAT_QUEUE = "chat"
 AUTH_QUEUE = "auth"
@@ -39,6 +52,12 @@ USER = "Parley-User"
 """The user the event is about: author, joiner, leaver."""
 CLIENT = "Parley-Client"
 """The client id the command came through; absent for events that no client asked for."""
+EPOCH = "Parley-Epoch"
+"""The epoch of a general channel; channels of rooms and users have that of their stream."""
+INFO = "Parley-Info"
+"""Who published, as base64 of a ClientInfo in JSON; only on general channels."""
+TAGS = "Parley-Tags"
+"""Tags of a publication, as base64 of a JSON object of strings."""
 GONE = "Parley-Gone"
 """Marks a presence entry as left (a tombstone that expires by itself)."""
 
@@ -58,6 +77,7 @@ CHAT_METHODS = (
     "room.leave",
     "room.members",
     "room.history",
+    "room.read",
     "message.send",
 )
 """RPC methods that clients may call on the chat service."""
@@ -76,9 +96,59 @@ def room_live(room: str) -> str:
     return f"room.{require_id(room)}.live"
 
 
-def room_presence(room: str) -> str:
-    """Return the subject of join and leave pushes of `room`."""
-    return f"room.{require_id(room)}.presence"
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a channel lives in NATS. `namespace` and `name` are subject tokens."""
+
+    channel: str
+    namespace: str
+    name: str
+    stream: str
+    root: str
+
+    @property
+    def log(self) -> str:
+        """Subject of the channel's log."""
+        return f"{self.root}.log"
+
+    @property
+    def live(self) -> str:
+        """Subject on which what was stored is republished."""
+        return f"{self.root}.live"
+
+    @property
+    def presence(self) -> str:
+        """Subject of join and leave announcements."""
+        return f"{self.root}.presence"
+
+
+def address(channel: str) -> Address:
+    """Return where `channel` lives; raise `BadName` when it cannot be a channel."""
+    if (room := names.room_of_channel(channel)) is not None:
+        return Address(channel, "room", room, ROOMS_STREAM, f"room.{room}")
+    if (user := names.user_of_channel(channel)) is not None:
+        return Address(channel, "user", user, USERS_STREAM, f"user.{user}")
+    namespace = names.namespace_of(channel)
+    if not names.is_channel(channel) or namespace in ("room", "user"):
+        raise BadName("not a channel")
+    name = channel[len(namespace) + 1 :] if namespace else channel
+    space, token = _token(namespace), _token(name)
+    return Address(channel, space, token, CHANNELS_STREAM, f"channel.{space}.{token}")
+
+
+_PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-")
+_LONGEST_TOKEN = 120
+
+
+def _token(text: str) -> str:
+    """Escape `text` into one subject token: =XX for what is not plain, = for nothing, a hash for what gets too long."""
+    escaped = "".join(one if one in _PLAIN else f"={ord(one):02x}" for one in text) or "="
+    return escaped if len(escaped) <= _LONGEST_TOKEN else "=h" + hashlib.sha256(text.encode()).hexdigest()
+
+
+def gateway(node: str) -> str:
+    """Return the subject on which the gateway process `node` takes frames of its HTTP clients."""
+    return f"gateway.{require_id(node)}"
 
 
 def room_of(subject: str) -> str:
@@ -106,16 +176,11 @@ def lease(gateway: str) -> str:
     return f"presence.lease.{require_id(gateway)}"
 
 
-def presence_entry(room: str, gateway: str, client: str) -> str:
-    """Return the subject of one client's presence in `room`."""
-    return f"presence.room.{require_id(room)}.{require_id(gateway)}.{require_id(client)}"
+def presence_entry(channel: Address, gateway: str, client: str) -> str:
+    """Return the subject of one client's presence in a channel."""
+    return f"presence.{channel.namespace}.{channel.name}.{require_id(gateway)}.{require_id(client)}"
 
 
-def presence_of_room(room: str) -> str:
-    """Return the filter that matches every presence entry of `room`."""
-    return f"presence.room.{require_id(room)}.*.*"
-
-
-def presence_of_gateway(gateway: str) -> str:
-    """Return the filter that matches every presence entry held by the process `gateway`."""
-    return f"presence.room.*.{require_id(gateway)}.*"
+def presence_of_channel(channel: Address) -> str:
+    """Return the filter that matches every presence entry of a channel."""
+    return f"presence.{channel.namespace}.{channel.name}.*.*"
