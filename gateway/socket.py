@@ -23,6 +23,7 @@ from protocol import codes
 log = logs.get(__name__)
 
 EXTENSION = "parley.socket"
+SUBPROTOCOLS = "Sec-WebSocket-Protocol"
 CLOSE_SECONDS = 2.0
 """How long the peer may take to answer our close frame."""
 
@@ -59,6 +60,8 @@ class Socket(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Any) -> None:
         """Start the ASGI application for a handshake, with this socket offered as an extension."""
+        if not any(offer.strip() for offer in event.headers.get_all(SUBPROTOCOLS)):
+            event.headers.pop(SUBPROTOCOLS, None)  # old Python SDKs send an empty one, which the library refuses
         super().handle_connect(event)
         if not self.handshake_complete:
             self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
