@@ -34,7 +34,7 @@ class Background:
         while self._tasks:
             for task in self._tasks:
                 task.cancel()
-            # A cancellation can get lost on its way (seen with SQLAlchemy 2.1.9 while a connection breaks): cancel again.
+            # A cancellation can get lost on its way (seen while a database connection broke): cancel again.
             await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_SECONDS)
 
     def __len__(self) -> int:
