@@ -125,6 +125,15 @@ class Socket(WebSocketsSansIOProtocol):
 
     # Called by uvicorn and by the event loop.
 
+    def data_received(self, data: bytes) -> None:
+        """Feed the library; send its refusal of a handshake that it could not read (over-long headers)."""
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            # uvicorn 0.54 leaves the peer without an answer and the socket open for ever.
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
+
     def send_receive_event_to_app(self) -> None:
         """Pass a whole message on: to the receiver when detached, else to the ASGI queue."""
         if self.receiver is None:
