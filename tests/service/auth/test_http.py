@@ -75,6 +75,16 @@ async def test_origins(services: Services) -> None:
         assert await allowed(other, "OPTIONS") is None
 
 
+async def test_pages_can_read_when_to_retry(services: Services) -> None:
+    """A page of another origin sees the Retry-After of a refusal."""
+    auth = await services(auth_address_guest_burst=1)
+    await auth.guest()
+    headers = {"Origin": auth.settings.origins[0]}
+    answer = await auth.client.post("/auth/guest", json={"name": "Guest"}, headers=headers)
+    refused(answer, 429, "too_many_requests")
+    assert "Retry-After" in answer.headers["access-control-expose-headers"]
+
+
 async def test_documentation(auth: Running) -> None:
     """The API describes itself, every refusal as a problem document."""
     assert (await auth.client.get("/auth/docs")).status_code == 200
