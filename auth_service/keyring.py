@@ -61,7 +61,7 @@ class Ring:
     def published(self, now: float, keep: float) -> tuple[Key, ...]:
         """Return next, current, and the keys retired less than `keep` seconds ago."""
         ends = [*(key.signs_from for key in self.keys[1:]), float("inf")]
-        return tuple(key for key, end in zip(self.keys, ends, strict=True) if end + keep > now)
+        return tuple(key for key, end in zip(self.keys, ends, strict=False) if end + keep > now)
 
     def due(self, now: float, life: float, prepublish: float) -> bool:
         """Tell whether the successor has to be published now, so that the current key signs for `life` seconds."""

@@ -86,6 +86,7 @@ def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **
         allow_origins=settings.origins,
         allow_methods=["GET", "POST"],
         allow_headers=["Authorization", "Content-Type"],
+        expose_headers=["Retry-After", "X-Request-Id"],
         max_age=600,
     )
     app.add_middleware(RequestLog)

@@ -116,14 +116,22 @@ class Bus:
         metrics.nats_connected.set(1)
         log.info("connected to NATS")
 
+    async def withdraw(self) -> None:
+        """Take no more requests; those taken can still be answered. Nothing to do while NATS is away."""
+        if not self._client.is_connected:
+            return
+        try:
+            for service in self._services:
+                await service.stop()
+        except errors.Error as error:
+            log.info("connection lost while withdrawing", error=type(error).__name__)
+
     async def close(self) -> None:
         """Withdraw our services, then close the connection."""
         self._closing = True
         metrics.nats_connected.set(0)
         try:
-            if self._client.is_connected:
-                for service in self._services:
-                    await service.stop()
+            await self.withdraw()
             await self._client.close()
         except errors.Error as error:
             log.info("connection lost while closing it", error=type(error).__name__)

@@ -97,8 +97,11 @@ class Database:
             command.upgrade(config, "head")
 
         async with self.engine.begin() as connection:
-            if not self.sqlite:
-                # Replicas that start together migrate one after the other.
+            # Processes that start together migrate one after the other, and a killed one leaves nothing half done:
+            # Python's sqlite3 would commit each CREATE by itself.
+            if self.sqlite:
+                await connection.exec_driver_sql("BEGIN IMMEDIATE")
+            else:
                 await connection.execute(text("SELECT pg_advisory_xact_lock(hashtext(:name))"), {"name": version_table})
             await connection.run_sync(run)
 

@@ -13,6 +13,8 @@ from chassis import logs
 
 log = logs.get(__name__)
 
+CANCEL_AGAIN_SECONDS = 0.5
+
 
 class Background:
     """Named loops and short tasks of one service; cancelled and awaited when it closes.
@@ -29,9 +31,11 @@ class Background:
 
     async def __aexit__(self, *_: object) -> None:
         self._closing = True
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        while self._tasks:
+            for task in self._tasks:
+                task.cancel()
+            # A cancellation can get lost on its way (seen while a database connection broke): cancel again.
+            await asyncio.wait(self._tasks, timeout=CANCEL_AGAIN_SECONDS)
 
     def __len__(self) -> int:
         return len(self._tasks)

@@ -74,6 +74,7 @@ def create(settings: Settings) -> FastAPI:
             background = await stack.enter_async_context(Background())
             worker = Worker(background, settings.chat_in_flight, settings.chat_command_seconds)
             stack.push_async_callback(worker.drained, settings.chat_drain_seconds)
+            stack.push_async_callback(parts.bus.withdraw)
             background.loop("bus", lambda: _connect(parts, worker))
             background.loop("archive", lambda: _keep_archive(parts))
             yield

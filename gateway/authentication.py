@@ -68,6 +68,8 @@ class Authenticator:
             log.warning("ticket not redeemed", reason=type(error).__name__)
             raise KeysMissing from error
         if answer.refusal is not None:
+            if answer.refusal.temporary:
+                raise KeysMissing  # busy or without its database: nothing is known of the ticket
             return None
         found = msgspec.json.decode(answer.result, type=TicketIdentity)
         identity = Identity(found.user.id, found.user.name, found.session, found.expires_at)

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 log = logs.get(__name__)
 
 EXTENSION = "parley.socket"
+SUBPROTOCOLS = "Sec-WebSocket-Protocol"
 CLOSE_SECONDS = 2.0
 """How long the peer may take to answer our close frame."""
 
@@ -92,6 +93,8 @@ class Socket(WebSocketsSansIOProtocol):
 
     def handle_connect(self, event: Any) -> None:
         """Start the ASGI application for a handshake, with this socket offered as an extension."""
+        if not any(offer.strip() for offer in event.headers.get_all(SUBPROTOCOLS)):
+            event.headers.pop(SUBPROTOCOLS, None)  # old Python SDKs send an empty one, which the library refuses
         super().handle_connect(event)
         if not self.handshake_complete:
             self.scope["extensions"][EXTENSION] = self  # type: ignore[assignment]
@@ -156,6 +159,15 @@ class Socket(WebSocketsSansIOProtocol):
                 self.transport.resume_reading()
 
     # Called by uvicorn and by the event loop.
+
+    def data_received(self, data: bytes) -> None:
+        """Feed the library; send its refusal of a handshake that it could not read (over-long headers)."""
+        super().data_received(data)
+        if not self.handshake_initiated and self.conn.handshake_exc is not None:
+            # uvicorn 0.54 leaves the peer without an answer and the socket open for ever.
+            self.handshake_complete = self.close_sent = True
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            self.transport.close()
 
     def send_receive_event_to_app(self) -> None:
         """Pass a whole message on: to the receiver when detached, else to the ASGI queue."""

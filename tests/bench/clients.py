@@ -176,6 +176,17 @@ class Frames:
         result: dict[str, Any] = reply["subscribe"]
         return result
 
+    async def make_room(self, name: str = "A room") -> str:
+        """Return the id of a new room, with the client in it."""
+        room: str = (await self.call("room.create", name=name))["room"]["id"]
+        return room
+
+    async def say(self, room: str, *texts: str) -> list[int]:
+        """Send messages, each when the one before is acknowledged; return their offsets."""
+        return [
+            (await self.call("message.send", room=room, id=new_message_id(), text=text))["offset"] for text in texts
+        ]
+
     def events(self, room: str = GENERAL) -> list[dict[str, Any]]:
         """Return the events of `room` that were pushed."""
         return [push["pub"]["data"] for push in self.pushes if push.get("channel") == f"room:{room}" and "pub" in push]

@@ -105,6 +105,11 @@ class Person(ClientEventHandler):
         """Call an RPC method; return its result, raise `ReplyError` when it is refused."""
         return (await self.client.rpc(method, body)).data
 
+    async def make_room(self, name: str = "A room") -> str:
+        """Return the id of a new room, with the person in it."""
+        room: str = (await self.call("room.create", name=name))["room"]["id"]
+        return room
+
     async def follow(self, room: str = GENERAL, join_leave: bool = False) -> Seat:
         """Join a room and subscribe to its channel."""
         await self.call("room.join", room=room)

@@ -1,17 +1,60 @@
-"""What system tests share: people and raw connections that leave with the test."""
+"""What system tests share: two rings for all who break nothing, people and raw connections that leave with the test."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
-from tests.bench.clients import Frames
+from tests.bench.clients import Frames, guest
+from tests.bench.issuer import Issuer
 from tests.bench.people import Person, person
 from tests.bench.ring import Ring
 
 Enter = Callable[..., Awaitable[Person]]
 Open = Callable[..., Awaitable[Frames]]
+
+
+@pytest.fixture(scope="session")
+def calm_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
+    """One running system with default settings, for tests that kill nothing."""
+    ring = Ring(tmp_path_factory.mktemp("calm") / "data", {})
+    try:
+        yield ring.start()
+    finally:
+        ring.end()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[Issuer]:
+    """The identity provider of `strict_ring`, which signs whatever a test wants."""
+    with Issuer() as made:
+        yield made
+
+
+@pytest.fixture(scope="session")
+def strict_ring(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Ring]:
+    """One running system with short deadlines and low limits, which also trusts `issuer`."""
+    ring = Ring(
+        tmp_path_factory.mktemp("strict") / "data",
+        {
+            "JWKS_URL": issuer.url,
+            "CONNECT_SECONDS": "2",
+            "PING_SECONDS": "2",
+            "PONG_SECONDS": "2",
+            "HISTORY_LIMIT": "10",
+            "MAX_SUBSCRIPTIONS": "3",
+            "REFRESH_GRACE_SECONDS": "1",
+            "TOKEN_LEEWAY_SECONDS": "1",
+            "AUTH_TICKET_SECONDS": "3",
+        },
+    )
+    issuer.also = f"http://127.0.0.1:{ring.ports['auth']}/.well-known/jwks.json"
+    try:
+        yield ring.start()
+    finally:
+        ring.end()
 
 
 @pytest_asyncio.fixture
@@ -36,3 +79,15 @@ async def frames() -> AsyncIterator[Open]:
             return await stack.enter_async_context(await Frames.open(ring, query, **options))
 
         yield come
+
+
+@pytest.fixture
+def entered(frames: Open) -> Open:
+    """Open raw connections and connect as a new guest: `await entered(ring)`."""
+
+    async def come(ring: Ring, **options: Any) -> Frames:
+        one = await frames(ring, **options)
+        await one.enter((await guest(ring)).access)
+        return one
+
+    return come

@@ -16,10 +16,10 @@ Enter = Callable[..., Awaitable[Person]]
 Open = Callable[..., Awaitable[Frames]]
 
 
-async def new_room(owner: Person, name: str = "A room") -> str:
-    """Return the id of a room that `owner` made."""
-    room: str = (await owner.call("room.create", name=name))["room"]["id"]
-    return room
+@pytest.fixture(scope="module")
+def ring(calm_ring: Ring) -> Ring:
+    """The system these tests share with others."""
+    return calm_ring
 
 
 async def test_what_one_says_reaches_the_other_once_and_in_order(ring: Ring, enter: Enter) -> None:
@@ -28,7 +28,7 @@ async def test_what_one_says_reaches_the_other_once_and_in_order(ring: Ring, ent
     ben = Person(ring, await registered(ring, "ben"))
     try:
         await ben.connect()
-        room = await new_room(ann)
+        room = await ann.make_room()
         of_ann, of_ben = await ann.follow(room), await ben.follow(room)
         receipts = []
         for number in range(10):
@@ -47,7 +47,7 @@ async def test_what_one_says_reaches_the_other_once_and_in_order(ring: Ring, ent
 async def test_a_message_is_told_with_everything_a_reader_needs(ring: Ring, enter: Enter) -> None:
     """The event of a message names room, author, text, id, number and time; the receipt agrees with it."""
     ann = await enter(ring, "Ann")
-    room = await new_room(ann)
+    room = await ann.make_room()
     seat = await ann.follow(room)
     receipt = await ann.say("Hello", room, "my-first_ID")
     await eventually(lambda: seat.messages, "the message arrives")
@@ -70,7 +70,7 @@ async def test_a_message_is_told_with_everything_a_reader_needs(ring: Ring, ente
 async def test_a_retry_with_the_same_id_is_one_message(ring: Ring, enter: Enter) -> None:
     """The same id again gives the same receipt and no second message; with other content it is a conflict."""
     ann = await enter(ring, "Ann")
-    room = await new_room(ann)
+    room = await ann.make_room()
     seat = await ann.follow(room)
     first = await ann.say("once", room, "an-id")
     assert await ann.say("once", room, "an-id") == first
@@ -85,7 +85,7 @@ async def test_a_retry_with_the_same_id_is_one_message(ring: Ring, enter: Enter)
 async def test_members_joining_and_leaving_are_events(ring: Ring, enter: Enter) -> None:
     """Creating, joining and leaving a room are events with offsets like messages, seen by those who are in it."""
     ann, ben = await enter(ring, "Ann"), await enter(ring, "Ben")
-    room = await new_room(ann, "Tea")
+    room = await ann.make_room("Tea")
     seat = await ann.follow(room)
     await ben.call("room.join", room=room)
     await ben.call("room.leave", room=room)
@@ -103,7 +103,7 @@ async def test_members_joining_and_leaving_are_events(ring: Ring, enter: Enter) 
 async def test_rooms_are_listed_with_membership_and_counts(ring: Ring, enter: Enter) -> None:
     """Everybody sees every room with its name, members and messages, and whether they are in it."""
     ann, ben = await enter(ring, "Ann"), await enter(ring, "Ben")
-    room = await new_room(ann, "Listed")
+    room = await ann.make_room("Listed")
     await ann.say("one", room)
     for who, member in ((ann, True), (ben, False)):
         rooms = {one["id"]: one for one in (await who.call("room.list"))["rooms"]}
@@ -118,7 +118,7 @@ async def test_rooms_are_listed_with_membership_and_counts(ring: Ring, enter: En
 async def test_presence_says_who_is_online(ring: Ring, enter: Enter) -> None:
     """Presence lists every subscribed client with its user's name, and stats count clients and users."""
     ann, ben = await enter(ring, "Ann"), await enter(ring, "Ben")
-    room = await new_room(ann)
+    room = await ann.make_room()
     of_ann = await ann.follow(room)
     await ben.follow(room)
     second = Person(ring, ann.account)
@@ -148,7 +148,7 @@ async def test_presence_says_who_is_online(ring: Ring, enter: Enter) -> None:
 async def test_coming_online_and_going_offline_is_pushed(ring: Ring, enter: Enter) -> None:
     """Whoever asked for it learns of others' clients that come and go, and of one's own coming."""
     ann = await enter(ring, "Ann")
-    room = await new_room(ann)
+    room = await ann.make_room()
     seat = await ann.follow(room, join_leave=True)
     await eventually(lambda: seat.joins, "one's own join arrives")
     assert seat.joins[0].user == ann.account.id
@@ -166,7 +166,7 @@ async def test_coming_online_and_going_offline_is_pushed(ring: Ring, enter: Ente
 async def test_history_pages_give_the_whole_log(ring: Ring, enter: Enter, page: int) -> None:
     """Paging backwards and forwards in steps of any size gives every event once, in order."""
     ann = await enter(ring, "Ann")
-    room = await new_room(ann)
+    room = await ann.make_room()
     await asyncio.gather(*(ann.say(f"text {number}", room) for number in range(20)))
     top = 22  # created, joined, and the messages
     backwards: list[int] = []
@@ -191,7 +191,7 @@ async def test_history_pages_give_the_whole_log(ring: Ring, enter: Enter, page: 
 async def test_publish_is_sugar_for_sending(ring: Ring, enter: Enter) -> None:
     """The protocol's own publish stores a message by the same path: a bare text, or an object with text and id."""
     ann = await enter(ring, "Ann")
-    room = await new_room(ann)
+    room = await ann.make_room()
     seat = await ann.follow(room)
     assert seat.subscription is not None
     await seat.subscription.publish("bare")
@@ -209,7 +209,7 @@ async def test_publish_is_sugar_for_sending(ring: Ring, enter: Enter) -> None:
 async def test_only_members_subscribe_read_and_speak(ring: Ring, enter: Enter) -> None:
     """Who is not in a room cannot subscribe (103), read or send (403), nor publish."""
     ann, ben = await enter(ring, "Ann"), await enter(ring, "Ben")
-    room = await new_room(ann)
+    room = await ann.make_room()
     with pytest.raises(CentrifugeError):
         await ben.subscribe(room)
     assert ben.seats[room].unsubscribed == [103]
@@ -224,7 +224,7 @@ async def test_only_members_subscribe_read_and_speak(ring: Ring, enter: Enter) -
 async def test_leaving_a_room_ends_the_subscription(ring: Ring, enter: Enter) -> None:
     """Who leaves is unsubscribed by the server (2000), on every device, and hears nothing more."""
     ann, ben = await enter(ring, "Ann"), await enter(ring, "Ben")
-    room = await new_room(ann)
+    room = await ann.make_room()
     of_ann, of_ben = await ann.follow(room), await ben.follow(room)
     phone = await Person(ring, ben.account).connect()
     on_phone = await phone.subscribe(room)
@@ -246,7 +246,7 @@ async def test_a_batch_of_sends_keeps_its_order(ring: Ring, frames: Open) -> Non
     """Fifty sends in one frame are stored and delivered in the order in which they were written."""
     ann = await frames(ring)
     await ann.enter((await guest(ring)).access)
-    room = (await ann.call("room.create", name="Batch"))["room"]["id"]
+    room = await ann.make_room()
     await ann.follow(room)
     texts = [f"text {number}" for number in range(50)]
     commands = [
@@ -286,12 +286,12 @@ async def test_both_gateway_workers_deliver(ring: Ring, frames: Open) -> None:
         assert len(crowd) < 200, "one worker gets every connection"
         crowd.append(await frames(ring))
         nodes.append((await crowd[-1].enter(account.access))["node"])
-    room = (await crowd[0].call("room.create", name="Both"))["room"]["id"]
+    room = await crowd[0].make_room()
     for one in crowd:
         await one.follow(room)
     speakers = [crowd[nodes.index(node)] for node in sorted(set(nodes))]
     for speaker in speakers:
-        await speaker.call("message.send", room=room, id=new_message_id(), text=f"from {speakers.index(speaker)}")
+        await speaker.say(room, f"from {speakers.index(speaker)}")
     for one in crowd:
         await one.until(lambda one=one: len(one.texts(room)) >= 2, "both messages arrive")
         assert one.texts(room) == ["from 0", "from 1"]

@@ -59,10 +59,10 @@ def test_each_part_gets_its_own_password_only() -> None:
 
 def test_texts_for_nats_server_carry_their_quotes() -> None:
     """nats-server parses variables as configuration, so texts come quoted and numbers plain."""
-    given = parts.environment(a_part("nats", port=4222), {}, Path('/a "b"\\c'), PASSWORDS | {"chat": "12e5"})
+    given = parts.environment(a_part("nats", port=4222), {}, Path('/a "b"\\c'), PASSWORDS | {"chat": "12345"})
     assert given["NATS_PORT"] == "4222"
     assert given["NATS_HOST"] == '"127.0.0.1"'
-    assert given["NATS_CHAT_PASSWORD"] == '"12e5"'
+    assert given["NATS_CHAT_PASSWORD"] == '"12345"'
     assert given["NATS_STORE_DIR"] == '"/a \\"b\\"\\\\c/nats"'
     assert "NATS_PASSWORD" not in given
 

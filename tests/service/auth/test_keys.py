@@ -107,7 +107,7 @@ async def test_rotating_twice_makes_one_key(services: Services, database_url: st
 
 
 async def test_rotation_by_age(services: Services, database_url: str, clock: Clock) -> None:
-    """A key that has signed for its time is followed by the next, which was published before, without anybody's help."""
+    """A key that has signed for its time is followed by the next, published long before; nobody has to do anything."""
     auth = await services(auth_database_url=database_url, auth_key_reload_seconds=0.05)
     (first,) = await kids(auth)
     clock.ahead += 30 * DAY - 290

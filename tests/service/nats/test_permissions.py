@@ -284,7 +284,7 @@ async def test_nobody_answers_is_said_at_once(server: NatsServer) -> None:
 async def test_a_password_that_looks_like_a_number_works(tmp_path: Path) -> None:
     """Quoted in the environment, any password is taken as a text."""
     server = NatsServer(tmp_path)
-    server.passwords["gateway"] = "12e5"
+    server.passwords["gateway"] = "12345"
     server.start()
     try:
         async with connection(server, "gateway") as (client, _):
