@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from chassis.app import VERSION
 from gateway import metrics
 from gateway.following import Entrance, announce, enter_server_side, go_live
-from gateway.identity import Identity
+from gateway.identity import ANONYMOUS, Identity
 from gateway.keys import KeysMissing
+from gateway.namespaces import personal_channel
 from gateway.parts import Outcome, Parts, refusal
 from gateway.tokens import BadToken, ExpiredToken
 from protocol import codes
@@ -87,8 +88,8 @@ async def _server_side(
     channels = list(identity.channels)
     if identity.is_native:
         channels.append(user_channel(identity.user))
-    elif settings.personal_channel and identity.user:
-        channels.append(f"#{identity.user}")
+    elif settings.personal_channel and (own := personal_channel(identity.user)) is not None:
+        channels.append(own)
     session = connection.session
     session.identity = identity  # what enters a channel asks for the user
     return await enter_server_side(
@@ -114,7 +115,9 @@ async def refresh(connection: "Connection", command: Command) -> Outcome:
     now = connection.now()
     connection.session.renewed(identity, now + ttl if ttl else None)
     connection.parts.hub.enter(connection, identity.session)
-    return Reply(id=command.id, refresh=RefreshResult(client=connection.client, version=VERSION, expires=bool(ttl), ttl=ttl))
+    return Reply(
+        id=command.id, refresh=RefreshResult(client=connection.client, version=VERSION, expires=bool(ttl), ttl=ttl)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,7 +141,7 @@ async def _identify(parts: Parts, token: str, handshake: Identity | None) -> Ide
         if handshake is not None:
             identity = handshake
         elif parts.settings.anonymous_allowed:
-            return Identity("", "", "", 0)
+            return ANONYMOUS
         else:
             return _Denied(disconnect=codes.DISCONNECT_BAD_REQUEST)
     else:

@@ -65,7 +65,19 @@ def create(settings: GatewaySettings) -> FastAPI:
             chat = Chat(bus, settings)
             app.state.background = background
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
-            app.state.parts = Parts(settings, node, hub, relay, chat, presence, keys, revocations, Postman(), namespaces, Publisher(bus, relay))
+            app.state.parts = Parts(
+                settings,
+                node,
+                hub,
+                relay,
+                chat,
+                presence,
+                keys,
+                revocations,
+                Postman(),
+                namespaces,
+                Publisher(bus, relay),
+            )
             for name, check in (
                 ("nats", bus.ready),
                 ("room_log", relay.ready),

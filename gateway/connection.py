@@ -16,8 +16,8 @@ from msgspec import Raw
 from chassis import logs
 from chassis.lifecycle import Background
 from gateway import metrics
-from gateway.identity import Identity
 from gateway.following import unsubscribe_push
+from gateway.identity import Identity
 from gateway.operations import OPERATIONS
 from gateway.outbox import Outbox
 from gateway.parts import Outcome, Parts, refusal
@@ -160,10 +160,12 @@ class Connection:
         identity = self.session.identity
         assert identity is not None
         subscription = self.session.subscriptions.get(channel)
-        conn_info = identity.info or (msgspec.json.encode({"name": identity.name}) if identity.name else b"")
-        chan_info = subscription.chan_info if subscription else b""
+        conn_info = identity.info or (msgspec.json.encode({"name": identity.name}) if identity.is_native else b"")
+        chan_info = (subscription.chan_info if subscription else b"") or identity.channel_info(channel)
         return ClientInfo(
-            user=identity.user, client=self.client, conn_info=Raw(conn_info) if conn_info else EMPTY,
+            user=identity.user,
+            client=self.client,
+            conn_info=Raw(conn_info) if conn_info else EMPTY,
             chan_info=Raw(chan_info) if chan_info else EMPTY,
         )
 

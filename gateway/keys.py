@@ -31,7 +31,14 @@ class Keys:
         self._fetched = -settings.jwks_minimum_seconds
         self._lock = asyncio.Lock()
         self._rules = Rules(
-            settings.auth_issuer, settings.auth_audience, settings.token_max_seconds, settings.token_leeway_seconds
+            settings.auth_issuer,
+            settings.auth_audience,
+            settings.token_max_seconds,
+            settings.token_leeway_seconds,
+            settings.hmac_secret,
+            settings.token_issuer,
+            settings.token_audience,
+            settings.anonymous_allowed,
         )
 
     async def ready(self) -> str | None:

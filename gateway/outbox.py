@@ -68,7 +68,7 @@ class Outbox:
             metrics.overflows.labels("outbox").inc()
             self._overflowed()
             return
-        written = self._wire.send(waiting)
+        written = self._wire.write_replies(waiting)
         metrics.messages_out.inc(len(waiting))
         metrics.frames_out.inc()
         metrics.bytes_out.inc(written)

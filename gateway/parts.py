@@ -40,7 +40,16 @@ class Parts:
 
     def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:
         """Judge a subscription token; raises as `subscription_tokens.verify_subscription`."""
-        return verify_subscription(token, channel, user, client, self.settings.subscription_secret)
+        settings = self.settings
+        return verify_subscription(
+            token,
+            channel,
+            user,
+            client,
+            settings.subscription_secret,
+            settings.token_issuer,
+            settings.token_audience,
+        )
 
 
 Outcome = Reply | DisconnectCode | None

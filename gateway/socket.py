@@ -5,7 +5,7 @@ offered to the endpoint as `scope["extensions"]["parley.socket"]`:
 
 - `detach`: after accept the endpoint hands over a receiver and returns. The ASGI task ends, so that an idle connection
   costs a socket and a session, and no coroutine.
-- `send`: a frame that was encoded once goes to the transport as it is, so that many sockets share the same bytes.
+- `write_replies`: a frame that was encoded once goes to the transport as it is, so that sockets share its bytes.
 - `close` with a deadline: uvicorn never drops a peer that does not read (tried with 0.54); we abort the transport.
 """
 
@@ -61,7 +61,7 @@ class Wire(Protocol):
     def waiting_bytes(self) -> int:
         """Bytes sent and not yet taken."""
 
-    def send(self, replies: "list[Encoded]") -> int:
+    def write_replies(self, replies: "list[Encoded]") -> int:
         """Send replies at once, in order; return the bytes written. Dropped silently when closing."""
 
     def end(self, code: int, reason: str) -> None:
@@ -122,7 +122,7 @@ class Socket(WebSocketsSansIOProtocol):
         """Bytes written and not yet taken by the kernel."""
         return 0 if self.disconnected else self.transport.get_write_buffer_size()
 
-    def send(self, replies: "list[Encoded]") -> int:
+    def write_replies(self, replies: "list[Encoded]") -> int:
         """Write replies as one frame, sharing the bytes of one that travels alone; return the bytes written."""
         frame = replies[0].frame if len(replies) == 1 else framed(replies)
         if self.open:
