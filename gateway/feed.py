@@ -199,7 +199,7 @@ class Feed:
             more = more and bool(records)
 
     async def _give_birth(self) -> Record | None:
-        """Give an empty general channel its epoch, by a record that no subscriber sees; of several births one counts."""
+        """Give an empty general channel its epoch, by a record that no subscriber sees. Of several, one counts."""
         headers = {subjects.OFFSET: "0", subjects.EVENT_TYPE: BIRTH, subjects.EPOCH: new_id()}
         try:
             await self._stream.append(self.address.log, b"", headers, expected_last=0)

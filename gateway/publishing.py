@@ -1,7 +1,7 @@
 """Writing to general channels: an offset without a gap, by compare-and-set, from whichever gateway.
 
-Rooms are written by the chat service alone; this file never sees them. What is acknowledged is on disk. A channel without
-history is passed on over core NATS, without an offset and at most once.
+Rooms are written by the chat service alone; this file never sees them. What is acknowledged is on disk. A channel
+without history is passed on over core NATS, without an offset and at most once.
 """
 
 import asyncio

@@ -64,7 +64,7 @@ class Relay:
         return self._feeds.get(channel)
 
     async def follow(self, channel: str) -> Feed:
-        """Return the feed of `channel`, opened if need be; raise `Unavailable`, or `NoLog` for a room without events."""
+        """Return the feed of `channel`, opened if need be; raise `Unavailable`, or `NoLog` for no room."""
         if not self._current:
             raise Unavailable("resynchronising with NATS")
         async with self._lock(channel):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 class Entry:
     """One event as it is kept and handed out.
 
-    `sequence` is its place in the stream (0: not stored), `stored_at` when it got there (seconds since the epoch), `body`
-    what subscribers get as data, `info` a ClientInfo in JSON, `tags` a JSON object; either may be empty.
+    `sequence` is its place in the stream (0: not stored), `stored_at` when it got there (seconds since the epoch),
+    `body` what subscribers get as data, `info` a ClientInfo in JSON, `tags` a JSON object; either may be empty.
     """
 
     offset: int

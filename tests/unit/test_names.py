@@ -15,14 +15,14 @@ def test_hostile_ids_never_become_subjects(text: str) -> None:
     builders = (
         subjects.room_log,
         subjects.room_live,
-        subjects.room_presence,
         subjects.revoked,
         subjects.lease,
-        subjects.presence_of_room,
-        subjects.presence_of_gateway,
         subjects.chat_command,
-        lambda room: subjects.presence_entry(room, "g", "c"),
-        lambda client: subjects.presence_entry("r", "g", client),
+        subjects.gateway,
+        names.room_channel,
+        names.user_channel,
+        lambda gateway: subjects.presence_entry(subjects.address("room:a"), gateway, "c"),
+        lambda client: subjects.presence_entry(subjects.address("room:a"), "g", client),
     )
     for build in builders:
         with pytest.raises(names.BadName):
@@ -52,6 +52,36 @@ def test_a_room_channel_names_its_room() -> None:
     """`room:general` is the channel of the room general, and other namespaces are none."""
     assert names.room_of_channel(names.room_channel("general")) == "general"
     assert names.room_of_channel("user:general") is None
+
+
+@given(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=255))
+def test_any_channel_has_a_plain_address(channel: str) -> None:
+    """Whatever a general channel is called, its subjects are short, plain, of four tokens; or it has none."""
+    try:
+        address = subjects.address(channel)
+    except names.BadName:
+        assert names.namespace_of(channel) in ("room", "user")
+        return
+    for subject in (address.log, address.live, address.presence):
+        tokens = subject.split(".")
+        assert len(tokens) in (3, 4)
+        assert all(tokens)
+        assert not set(subject) & set("*> \t\r\n\x00")
+        assert len(subject) < 300
+
+
+@given(st.lists(st.text(st.characters(min_codepoint=0x21, max_codepoint=0x7E), min_size=1, max_size=90), max_size=20))
+def test_different_channels_have_different_addresses(channels: list[str]) -> None:
+    """Escaping never makes two channels one."""
+    apart = {one for one in channels if names.namespace_of(one) not in ("room", "user")}
+    assert len({subjects.address(one).log for one in apart}) == len(apart)
+
+
+@pytest.mark.parametrize("channel", ["", "a b", "é", "x" * 256, "room:", "room:A", "user:a.b", "a\n"])
+def test_what_is_no_channel_has_no_address(channel: str) -> None:
+    """Bad names, and bad ids in our own namespaces, are refused."""
+    with pytest.raises(names.BadName):
+        subjects.address(channel)
 
 
 def test_new_ids_are_ids_and_differ() -> None:

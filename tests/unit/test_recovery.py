@@ -5,9 +5,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gateway.operations import history_range
-from gateway.recovery import fresh, is_complete, may_recover, recovered
-from gateway.ring import Entry
+from gateway.recovery import completed, fresh, is_complete, kept_since, recovered
+from gateway.ring import Entry, Ring
 from protocol.client import HistoryRequest, StreamPosition, SubscribeRequest
+from protocol.client_json import JSON
 
 
 def entries(first: int, last: int) -> list[Entry]:
@@ -15,20 +16,33 @@ def entries(first: int, last: int) -> list[Entry]:
     return [Entry(n, n, "message", "u", "c", b"{}") for n in range(first, last + 1)]
 
 
-@pytest.mark.parametrize(
-    ("epoch", "offset", "may"),
-    [("e", 7, True), ("", 7, True), ("other", 7, False), ("e", 10, True), ("e", 11, False), ("e", 0, True)],
-)
-def test_recovery_needs_the_same_epoch_and_a_known_position(epoch: str, offset: int, may: bool) -> None:
-    """An empty epoch means any; a position beyond the top is not ours."""
-    assert may_recover(SubscribeRequest("room:a", recover=True, epoch=epoch, offset=offset), "e", 10, 300) is may
+def ring(top: int, held: int) -> Ring:
+    """A ring up to `top` that holds the last `held` events."""
+    made = Ring(top - held, top - held, most=100, most_bytes=10**6)
+    for entry in entries(top - held + 1, top):
+        made.append(entry)
+    return made
 
 
-def test_recovery_has_a_limit() -> None:
-    """More than the limit is not recovered at all."""
-    request = SubscribeRequest("room:a", recover=True, epoch="e", offset=0)
-    assert may_recover(request, "e", 300, 300)
-    assert not may_recover(request, "e", 301, 300)
+def test_what_was_read_is_completed_from_the_ring() -> None:
+    """What arrived while the log was read is taken from the ring; together they are the whole range."""
+    whole = completed(entries(4, 6), 3, ring(9, 5))
+    assert whole is not None
+    assert [entry.offset for entry in whole] == [4, 5, 6, 7, 8, 9]
+    assert completed([], 9, ring(9, 5)) == []
+
+
+@pytest.mark.parametrize("missed", [None, entries(5, 6), entries(4, 4) + entries(6, 6), []])
+def test_what_cannot_be_completed_is_nothing(missed: list[Entry] | None) -> None:
+    """A hole before, in, or behind what was read makes the recovery fail as a whole."""
+    assert completed(missed, 3, ring(9, 3)) is None
+
+
+def test_old_events_are_not_history() -> None:
+    """Events older than the namespace keeps them are not given out."""
+    young, old = (Entry(n, n, "", "", "", b"", stored_at=n) for n in (20, 10))
+    assert kept_since([young], 15)
+    assert not kept_since([old, young], 15)
 
 
 @given(st.lists(st.integers(1, 12), max_size=12), st.integers(0, 12), st.integers(0, 12))
@@ -40,14 +54,15 @@ def test_only_the_whole_range_in_order_is_complete(offsets: list[int], after: in
 
 def test_success_leads_on_from_the_clients_own_offset() -> None:
     """`offset` is the one the client sent, and the publications advance it."""
-    result = recovered(SubscribeRequest("room:a", recover=True, epoch="e", offset=3), "e", entries(4, 6))
+    request = SubscribeRequest("room:a", recover=True, epoch="e", offset=3)
+    result = recovered(request, "e", entries(4, 6), JSON, wants_delta=False)
     assert (result.recovered, result.was_recovering, result.offset, result.epoch) == (True, True, 3, "e")
     assert [publication.offset for publication in result.publications] == [4, 5, 6]
 
 
 def test_failure_says_the_top_and_carries_nothing() -> None:
     """Never a part: no publications, `recovered` false, the current position."""
-    result = fresh("e", 9, was_recovering=True)
+    result = fresh("e", 9, recoverable=True, was_recovering=True)
     assert (result.recovered, result.was_recovering, result.offset, result.publications) == (False, True, 9, [])
 
 

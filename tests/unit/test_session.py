@@ -3,7 +3,8 @@
 import pytest
 
 from gateway.identity import Identity
-from gateway.session import End, Perform, Phase, Ping, Refuse, Session, is_pong
+from gateway.namespaces import Namespaces
+from gateway.session import End, Expired, Perform, Phase, Ping, Refuse, Session, is_pong
 from gateway.settings import GatewaySettings
 from protocol import codes
 from protocol.client import (
@@ -22,12 +23,24 @@ from protocol.client import (
 
 ANN = Identity("ann", "Ann", "s1", 2_000_000_000)
 SETTINGS = GatewaySettings()
+NAMESPACES = Namespaces.from_text(
+    """
+    [namespace.news]
+    history_size = 10
+    subscribe = "anyone"
+    history = "anyone"
+    [namespace.quiet]
+    subscribe = "anyone"
+    """,
+    "test.toml",
+    SETTINGS.history_limit,
+)
 
 
 @pytest.fixture
 def session() -> Session:
     """A session before connect, on a clock that starts at 0."""
-    return Session(SETTINGS, connect_by=10, ping_offset=15)
+    return Session(SETTINGS, NAMESPACES, connect_by=10, ping_offset=15)
 
 
 @pytest.fixture
@@ -73,14 +86,18 @@ def test_after_a_refused_connect_nothing_is_accepted(session: Session) -> None:
     [
         (Command(id=3), Refuse(codes.METHOD_NOT_FOUND)),
         (Command(id=3, ping=PingRequest()), Refuse(codes.NOT_AVAILABLE)),
-        (Command(id=3, sub_refresh=SubRefreshRequest("room:a", "t")), Refuse(codes.NOT_AVAILABLE)),
+        (Command(id=3, sub_refresh=SubRefreshRequest("room:a", "t")), Refuse(codes.PERMISSION_DENIED)),
+        (Command(id=3, sub_refresh=SubRefreshRequest("", "t")), End(codes.DISCONNECT_BAD_REQUEST)),
         (Command(send=SendRequest()), End(codes.DISCONNECT_NOT_AVAILABLE)),
         (Command(rpc=RPCRequest("echo")), End(codes.DISCONNECT_BAD_REQUEST)),
         (Command(id=3, rpc=RPCRequest("echo")), Perform("rpc")),
         (Command(id=3, unsubscribe=UnsubscribeRequest("room:a")), Perform("unsubscribe")),
         (Command(id=3, unsubscribe=UnsubscribeRequest("")), End(codes.DISCONNECT_BAD_REQUEST)),
         (Command(id=3, publish=PublishRequest("room:a")), Perform("publish")),
-        (Command(id=3, publish=PublishRequest("news:a")), Refuse(codes.UNKNOWN_CHANNEL)),
+        (Command(id=3, publish=PublishRequest("other:a")), Refuse(codes.UNKNOWN_CHANNEL)),
+        (Command(id=3, history=HistoryRequest("news:a")), Perform("history")),
+        (Command(id=3, history=HistoryRequest("quiet:a")), Refuse(codes.NOT_AVAILABLE)),
+        (Command(id=3, presence=PresenceRequest("news:a")), Refuse(codes.NOT_AVAILABLE)),
         (Command(id=3, presence=PresenceRequest("room:a")), Refuse(codes.PERMISSION_DENIED)),
         (Command(id=3, history=HistoryRequest("room:a")), Refuse(codes.PERMISSION_DENIED)),
         (Command(id=3, history=HistoryRequest("")), End(codes.DISCONNECT_BAD_REQUEST)),
@@ -99,7 +116,9 @@ def test_commands_are_judged(ready: Session, command: Command, decision: object)
         ("room:é", Refuse(codes.BAD_REQUEST)),
         ("room:a.b", Refuse(codes.UNKNOWN_CHANNEL)),
         ("room:*", Refuse(codes.UNKNOWN_CHANNEL)),
-        ("news", Refuse(codes.UNKNOWN_CHANNEL)),
+        ("other", Refuse(codes.UNKNOWN_CHANNEL)),
+        ("user:ann", Refuse(codes.UNKNOWN_CHANNEL)),
+        ("news:x", Perform("subscribe")),
         ("room:a", Perform("subscribe")),
     ],
 )
@@ -160,6 +179,25 @@ def test_a_connection_ends_after_its_token(ready: Session) -> None:
     ready.ping_at = 10_000
     assert ready.tick(624.9) is None
     assert ready.tick(625) == End(codes.CONNECTION_EXPIRED)
+
+
+def test_a_subscription_ends_after_its_token(ready: Session) -> None:
+    """A refresh may come up to 25 s late; then the subscription ends, or the connection if the server had made it."""
+    ready.ping_at = 10_000
+    ready.begin("news:a").expires_at = 100
+    assert ready.next_tick() == 125
+    assert ready.tick(124.9) is None
+    assert ready.tick(125) == Expired("news:a")
+    ready.unsubscribed("news:a")
+    ready.begin("#ann", server_side=True).expires_at = 100
+    assert ready.tick(125) == End(codes.SUBSCRIPTION_EXPIRED)
+
+
+def test_a_connection_without_an_end_is_not_expired(session: Session) -> None:
+    """A credential without an end never expires."""
+    session.connected(ANN, 0, None)
+    session.ping_at = 10**9
+    assert session.tick(10**8) is None
 
 
 def test_without_connect_a_connection_is_stale(session: Session) -> None:
