@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from pydantic import Field
+from pydantic import Field, SecretStr
 
 from chassis.settings import Port, Seconds, Settings
 
@@ -33,6 +33,23 @@ class GatewaySettings(Settings):
     token_max_seconds: int = Field(default=900, ge=60, description="Longest life of an access token that is accepted.")
     token_leeway_seconds: int = Field(
         default=5, ge=0, description="Allowed difference between our clock and the issuer's."
+    )
+    token_hmac_secret: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret with which your own backend signs connection and subscription tokens "
+        "(HS256, HS384, HS512); at least 32 random bytes. Empty: none are accepted.",
+    )
+    token_subscription_hmac_secret: SecretStr = Field(
+        default=SecretStr(""), description="Secret of subscription tokens, if it is another; default TOKEN_HMAC_SECRET."
+    )
+    token_issuer: str = Field(default="", description="Expected `iss` of HMAC tokens; empty: not looked at.")
+    token_audience: str = Field(default="", description="Expected in `aud` of HMAC tokens; empty: not looked at.")
+    anonymous_allowed: bool = Field(
+        default=False,
+        description="Let clients in without a token, or with an HMAC token whose `sub` is empty, as a user without an id.",
+    )
+    channels_file: Path | None = Field(
+        default=None, description="TOML file that declares channel namespaces; default only `room` and `user`."
     )
     refresh_grace_seconds: Seconds = Field(
         default=25, description="Time after a token's end in which a refresh may come."
@@ -65,7 +82,9 @@ class GatewaySettings(Settings):
     linger_seconds: Seconds = Field(default=60, description="How long a channel stays followed after its last client.")
     lease_seconds: int = Field(default=10, ge=2, description="Presence of a gateway that dies is gone after this time.")
     max_presence: int = Field(default=5_000, ge=1, description="Most clients that one presence answer lists.")
-    channel_idle_days: int = Field(default=30, ge=1, description="Days after which an unused general channel begins anew.")
+    channel_idle_days: int = Field(
+        default=30, ge=1, description="Days after which an unused general channel begins anew."
+    )
     personal_channel: bool = Field(
         default=False, description="Subscribe users of HMAC tokens to their channel `#<user>` by ourselves."
     )
@@ -85,3 +104,13 @@ class GatewaySettings(Settings):
     def keys_url(self) -> str:
         """Where signing keys are published."""
         return self.jwks_url or f"http://127.0.0.1:{self.auth_port}/.well-known/jwks.json"
+
+    @property
+    def hmac_secret(self) -> bytes:
+        """The secret of HMAC connection tokens; empty when there is none."""
+        return self.token_hmac_secret.get_secret_value().encode()
+
+    @property
+    def subscription_secret(self) -> bytes:
+        """The secret of subscription tokens; empty when there is none."""
+        return self.token_subscription_hmac_secret.get_secret_value().encode() or self.hmac_secret

@@ -1,23 +1,36 @@
-"""The rules of access tokens (pure): bytes and keys in, identity or a refusal out.
+"""The rules of connection tokens (pure): bytes and keys in, identity or a refusal out.
 
-RFC 8725 (algorithms fixed by us, type checked) and RFC 9068 (`at+jwt`). PyJWT alone accepts a lifetime of any length,
-an `aud` list with others in it and any `typ` (tried with 2.15.1), so those are checked here.
+Two families, told apart by `alg` alone. Access tokens of our auth service: EdDSA or ES256 against published keys; RFC
+8725 (algorithms fixed by us, type checked) and RFC 9068 (`at+jwt`). PyJWT alone accepts a lifetime of any length, an
+`aud` list with others in it and any `typ` (tried with 2.15.1), so those are checked here. HMAC tokens of a team's own
+backend: HS256, HS384 or HS512 against one secret of our settings, with the claims of protocol reference 1.3.
 """
 
+import base64
+import binascii
 import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import jwt
+import msgspec
 
 from gateway.identity import Identity
-from protocol.names import is_id
+from protocol.names import is_channel, is_id, namespace_of
 
 ALGORITHMS = ["EdDSA", "ES256"]
+HMAC_ALGORITHMS = ["HS256", "HS384", "HS512"]
 MAX_TOKEN_BYTES = 4096
 MAX_NAME = 64
+MAX_FOREIGN_USER = 255
+LAST_SECOND = 253_402_300_799
+"""End of the year 9999: a later time is a mistake, such as milliseconds."""
+_HMAC_BLOCK = 64
 _REQUIRED = ["sub", "sid", "aud", "iss", "typ", "iat", "exp"]
+_REFUSED_HEADERS = {"jku", "jwk", "x5u", "x5c", "crit"}
+_JWS = jwt.PyJWS()
 
 
 class BadToken(Exception):
@@ -34,23 +47,61 @@ class UnknownKey(BadToken):
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """What a token must say. Times in seconds."""
+    """What a token must say. Times in seconds. The first four are for access tokens, the others for HMAC tokens."""
 
     issuer: str
     audience: str
     max_seconds: int
     leeway: int
+    hmac_secret: bytes = b""
+    """Empty: no HMAC token is accepted."""
+    hmac_issuer: str = ""
+    """Expected `iss`; empty: not looked at."""
+    hmac_audience: str = ""
+    """Expected in `aud`; empty: not looked at."""
+    anonymous: bool = False
+    """Whether an HMAC token may be for the user without an id."""
+
+
+class About(msgspec.Struct):
+    """What a token may say of its user to others."""
+
+    info: msgspec.Raw = msgspec.Raw()
+    b64info: str | None = None
+
+
+class SignedClaims(About):
+    """Claims that every HMAC token may have. What is not named here is ignored."""
+
+    sub: str = ""
+    exp: int | float | None = None
+    expire_at: int | float | None = None
+    nbf: int | float | None = None
+    iss: str | None = None
+    aud: str | list[str] | None = None
+    channel: str | None = None
+    client: str | None = None
+
+
+Claims = TypeVar("Claims", bound=SignedClaims)
+
+
+class _ConnectClaims(SignedClaims):
+    channels: list[str] | None = None
+    subs: dict[str, About | None] | None = None
 
 
 def verify(token: str, keys: Mapping[str, jwt.PyJWK], rules: Rules) -> Identity:
     """Return who `token` speaks for; raise `BadToken`, or its kinds `ExpiredToken` and `UnknownKey`."""
-    if len(token) > MAX_TOKEN_BYTES:
-        raise BadToken("too long")
-    key = keys.get(_key_id(token))
+    header = _header(token)
+    if header["alg"] in HMAC_ALGORITHMS:
+        claims = signed_claims(token, rules.hmac_secret, rules.hmac_issuer, rules.hmac_audience, _ConnectClaims)
+        return _foreign_identity(claims, rules)
+    key = keys.get(_key_id(header))
     if key is None:
         raise UnknownKey("no such key")
     try:
-        claims = jwt.decode(
+        access = jwt.decode(
             token,
             key,
             algorithms=[key.algorithm_name],
@@ -63,20 +114,27 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], rules: Rules) -> Identity:
         raise ExpiredToken("expired") from None
     except (jwt.PyJWTError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
-    return _identity(claims, rules)
+    return _identity(access, rules)
 
 
-def _key_id(token: str) -> str:
+def _header(token: str) -> dict[str, Any]:
+    """Return the header, not verified yet, once its algorithm is one we know."""
+    if len(token) > MAX_TOKEN_BYTES:
+        raise BadToken("too long")
     try:
         header = jwt.get_unverified_header(token)
     except (jwt.PyJWTError, ValueError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
-    if header.get("alg") not in ALGORITHMS:
+    if header.get("alg") not in ALGORITHMS + HMAC_ALGORITHMS:
         raise BadToken("algorithm")
+    if header.keys() & _REFUSED_HEADERS:
+        raise BadToken("header")  # keys come from our settings only (RFC 8725, 3.10)
+    return header
+
+
+def _key_id(header: dict[str, Any]) -> str:
     if str(header.get("typ", "")).lower() != "at+jwt":
         raise BadToken("type")
-    if header.keys() & {"jku", "jwk", "x5u", "x5c", "crit"}:
-        raise BadToken("header")  # keys come from our settings only (RFC 8725, 3.10)
     return str(header.get("kid", ""))
 
 
@@ -94,6 +152,77 @@ def _identity(claims: dict[str, Any], rules: Rules) -> Identity:
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
         name = user
     return Identity(user, name, session, int(expires))
+
+
+def _foreign_identity(claims: _ConnectClaims, rules: Rules) -> Identity:
+    """Return the user of another system that its backend vouches for."""
+    if claims.channel is not None:
+        raise BadToken("a subscription token")
+    if len(claims.sub) > MAX_FOREIGN_USER or not (claims.sub or rules.anonymous):
+        raise BadToken("subject")
+    subs: Mapping[str, About | None] = claims.subs or dict.fromkeys(claims.channels or ())
+    for channel in subs:
+        # Rooms and what concerns their members belong to accounts of our own, whom no such token can speak for.
+        if not is_channel(channel) or namespace_of(channel) in ("room", "user"):
+            raise BadToken("channels")
+    return Identity(
+        user=claims.sub,
+        name=claims.sub,
+        session="",
+        expires_at=expires_at(claims),
+        info=info_of(claims),
+        channels=tuple(subs),
+        channel_infos=tuple(info_of(about) if about else b"" for about in subs.values()),
+    )
+
+
+def signed_claims(token: str, secret: bytes, issuer: str, audience: str, kind: type[Claims]) -> Claims:
+    """Return the claims of an HMAC token that is genuine and has not ended; raise `BadToken` or `ExpiredToken`.
+
+    No empty `secret` is accepted; an empty `issuer` or `audience` is not looked at. Unlike access tokens these have no
+    leeway, as in the reference: they end when they say.
+    """
+    if _header(token)["alg"] not in HMAC_ALGORITHMS or not secret:
+        raise BadToken("algorithm")
+    # HMAC itself fills a short key up with zeros (RFC 2104, 2). Done here, PyJWT does not warn of it at every token.
+    key = secret.ljust(_HMAC_BLOCK, b"\0")
+    try:
+        payload = _JWS.decode(token, key, algorithms=HMAC_ALGORITHMS)
+        claims = msgspec.json.decode(payload, type=kind)
+    except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
+        raise BadToken(type(error).__name__) from None
+    if issuer and claims.iss != issuer:
+        raise BadToken("issuer")
+    if audience and audience not in ([claims.aud] if isinstance(claims.aud, str) else claims.aud or []):
+        raise BadToken("audience")
+    now = time.time()
+    if (claims.exp is not None and claims.exp <= now) or 0 < expires_at(claims) <= now:
+        raise ExpiredToken("expired")
+    if claims.nbf is not None and claims.nbf > now:
+        raise ExpiredToken("not valid yet")  # as the reference: the SDK fetches another and tries again
+    return claims
+
+
+def expires_at(claims: SignedClaims) -> int:
+    """Return when what the token allows ends, in seconds since the epoch: `expire_at`, else `exp`; 0: never."""
+    end = claims.exp if claims.expire_at is None else claims.expire_at
+    if end is None:
+        return 0
+    if not 0 <= end <= LAST_SECOND:
+        raise BadToken("times")
+    return int(end)
+
+
+def info_of(about: About) -> bytes:
+    """Return `b64info`, else `info`, as compact JSON (a frame of JSON holds no line breaks); empty without either."""
+    try:
+        text = base64.b64decode(about.b64info, validate=True) if about.b64info else bytes(about.info)
+        if text in (b"", b"null"):
+            return b""
+        msgspec.json.decode(text)
+        return msgspec.json.format(text, indent=-1)
+    except (binascii.Error, msgspec.DecodeError, ValueError, RecursionError):
+        raise BadToken("info") from None
 
 
 def keys_of(document: Any) -> dict[str, jwt.PyJWK]:
