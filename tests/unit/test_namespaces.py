@@ -80,6 +80,7 @@ def test_rooms_and_users_are_always_there() -> None:
     assert (user.recovery, user.presence, user.history_size, user.subscribe) == ("forced", False, LIMIT, "server")
     assert namespaces.rules("news") is None
     assert (namespaces.largest_history, namespaces.anonymous) == (0, False)
+    assert Namespaces({"room": Rules(subscribe="anyone")}, LIMIT).rules("room:general") == room
 
 
 @pytest.mark.parametrize(
