@@ -243,6 +243,26 @@ async def test_a_lost_acknowledgement_is_found_by_the_retry() -> None:
     assert len(store.records) == 3
 
 
+async def test_an_id_that_only_nats_knows_gets_its_first_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When memory and archive have a hole, the record that NATS names decides, by its content."""
+
+    async def knows_nothing(*_: object) -> Recalled:
+        return Recalled(None, 1000, [])
+
+    monkeypatch.setattr(MemoryArchive, "recall", knows_nothing)
+    store = Store()
+    side = Side(store)
+    await side.methods.make_general()
+    await side.methods.join_room(USERS[0], "c", commands.InRoom(ROOM))
+    first = [await carry(side.methods, "send", USERS[0], f"id{n}", "hello") for n in range(KEPT + 2)]
+    side.rooms.forget_all()
+
+    assert await carry(side.methods, "send", USERS[0], "id0", "hello") == first[0]
+    side.rooms.forget_all()
+    assert await carry(side.methods, "send", USERS[0], "id0", "bye") == Refusal.of(codes.CONFLICT)
+    assert len(store.records) == 2 + KEPT + 2
+
+
 async def test_a_cancelled_append_leaves_a_state_that_is_read_again() -> None:
     """A deadline in the middle of an append does not hide what the append stored."""
     store = Store()
