@@ -43,10 +43,10 @@ class Keys:
         try:
             return verify(token, self._keys, self._rules)
         except UnknownKey:
-            if not await self._fetch_for_unknown():
-                if not self._keys:
-                    raise KeysMissing from None
-                raise
+            await self._fetch_for_unknown()
+            if not self._keys:
+                raise KeysMissing from None
+        # Also when this call fetched nothing: the keys may have come by another meanwhile.
         return verify(token, self._keys, self._rules)
 
     async def keep_fresh(self) -> None:
@@ -55,11 +55,10 @@ class Keys:
             fetched = await self._fetch()
             await asyncio.sleep(self._settings.jwks_refresh_seconds if fetched else RETRY_SECONDS)
 
-    async def _fetch_for_unknown(self) -> bool:
+    async def _fetch_for_unknown(self) -> None:
         async with self._lock:
-            if time.monotonic() - self._fetched < self._settings.jwks_minimum_seconds:
-                return False
-            return await self._fetch()
+            if time.monotonic() - self._fetched >= self._settings.jwks_minimum_seconds:
+                await self._fetch()
 
     async def _fetch(self) -> bool:
         timeout = self._settings.jwks_timeout_seconds
