@@ -1,5 +1,6 @@
 """What every test may use: real servers from the test bench, each ended with the test that asked for it."""
 
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
@@ -9,6 +10,11 @@ from tests.bench.nats import NatsServer
 from tests.bench.ports import free_port as any_free_port
 from tests.bench.postgres import Postgres
 from tests.bench.ring import Ring
+
+
+def pytest_configure() -> None:
+    """End at SIGTERM as at Ctrl-C: with the fixtures' servers stopped."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 @pytest.fixture
