@@ -46,7 +46,7 @@ class GatewaySettings(Settings):
     token_audience: str = Field(default="", description="Expected in `aud` of HMAC tokens; empty: not looked at.")
     anonymous_allowed: bool = Field(
         default=False,
-        description="Let clients in without a token, or with an HMAC token whose `sub` is empty, as a user without an id.",
+        description="Let in clients without a token, or with an HMAC token whose `sub` is empty: users without an id.",
     )
     channels_file: Path | None = Field(
         default=None, description="TOML file that declares channel namespaces; default only `room` and `user`."
