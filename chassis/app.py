@@ -74,7 +74,7 @@ class RequestLog:
                 route = getattr(scope.get("route"), "path", "unmatched")
                 metrics.http_requests.labels(route, scope["method"], str(status)).inc()
                 metrics.http_duration.labels(route).observe(seconds)
-                write = log.debug if route.startswith(("/health", "/metrics")) else log.info
+                write = log.debug if route.startswith(("/health", "/metrics", "/emulation")) else log.info
                 write("request", route=route, method=scope["method"], status=status, seconds=round(seconds, 4))
 
 

@@ -42,6 +42,10 @@ class Unavailable(BusError):
     """No connection, nobody who answers, or no answer in time. It may have been done: retry with the same id."""
 
 
+class Nobody(Unavailable):
+    """Nobody answers on that subject, so nothing was done."""
+
+
 class TooLarge(BusError):
     """The subject or the message is larger than NATS takes."""
 
@@ -164,6 +168,8 @@ class Bus:
         seconds = seconds or self._settings.nats_request_seconds
         try:
             answer = await self._client.request(subject, body, timeout=seconds, headers=headers)
+        except errors.NoRespondersError as error:
+            raise Nobody(type(error).__name__) from error
         except errors.Error as error:
             raise Unavailable(type(error).__name__) from error
         return _message(answer)
@@ -200,6 +206,27 @@ class Bus:
             await subscription.unsubscribe()
         except errors.Error as error:
             log.debug("unsubscribe without a connection", error=type(error).__name__)
+
+    async def answer(self, subject: str, serve: Serve) -> Subscription:
+        """Have `serve` called for each request on `subject`, one after the other; raise `Unavailable`.
+
+        For a subject of one process alone; `serve` (below) offers what any replica can do.
+        """
+        self._check(subject, b"", None)
+
+        async def received(message: Msg) -> None:
+            async def respond(body: bytes) -> None:
+                try:
+                    await message.respond(body)
+                except errors.Error as error:  # the asker's deadline deals with a lost answer
+                    log.warning("answer not sent", error=type(error).__name__)
+
+            await serve(message.data, respond)
+
+        try:
+            return await self._client.subscribe(subject, cb=received)
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
 
     async def flush(self) -> None:
         """Wait until NATS has taken all that was sent, subscriptions included; raise `Unavailable` otherwise."""
@@ -276,4 +303,4 @@ def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
     return handle
 
 
-__all__ = ["Bus", "BusError", "Message", "Subscription", "TooLarge", "Unavailable"]
+__all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Subscription", "TooLarge", "Unavailable"]

@@ -17,11 +17,11 @@ KEEP_ALIVE_SECONDS = 5
 
 
 class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # ships no types
-    """A gunicorn worker that speaks WebSocket through the gateway's own protocol class."""
+    """A gunicorn worker that speaks HTTP and WebSocket through the gateway's own protocol classes."""
 
     CONFIG_KWARGS: ClassVar[dict[str, Any]] = {
         "loop": "uvloop",
-        "http": "httptools",
+        "http": "gateway.streaming:Http",  # httptools, with streams below ASGI
         "ws": "gateway.socket:Socket",
         "ws_max_size": 65536,
         "ws_ping_interval": None,  # the client protocol has its own pings

@@ -14,6 +14,7 @@ from chassis.lifecycle import Background
 from gateway import endpoints
 from gateway.authentication import Authenticator
 from gateway.chat import Chat
+from gateway.emulation import Emulation
 from gateway.hub import Hub
 from gateway.keys import Keys
 from gateway.namespaces import Namespaces
@@ -63,7 +64,9 @@ def create(settings: GatewaySettings) -> FastAPI:
 
             revocations = Revocations(bus, settings, end_session)
             chat = Chat(bus, settings)
+            emulation = Emulation(node, bus, settings.nats_request_seconds)
             app.state.background = background
+            app.state.emulation = emulation
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
             app.state.parts = Parts(
                 settings,
@@ -90,6 +93,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 await bus.connect()
                 background.loop("relay", relay.run)
                 background.loop("presence", presence.run)
+                background.loop("emulation", emulation.run)
                 background.loop("revocations", revocations.follow)
 
             background.loop("connect", on_the_bus)

@@ -70,8 +70,8 @@ class Connection:
         self._outbox = Outbox(wire, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
         self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
         Connection.open_count += 1
-        metrics.connections.inc()
-        metrics.accepted.inc()
+        metrics.connections.labels(wire.kind).inc()
+        metrics.accepted.labels(wire.kind).inc()
 
     # What the socket tells us.
 
@@ -111,11 +111,10 @@ class Connection:
             self.forget_subscription(channel)
         if self.session.identity is not None:
             self.parts.hub.leave(self, self.session.identity.session)
-        cause = ended.reason.replace(" ", "_") if ended else (_CLIENT_CODES | _FRAMING_CODES).get(code, "client")
-        label = str(ended.code) if ended else (str(code) if code in _CLIENT_CODES | _FRAMING_CODES else "other")
+        label, cause = _labels(ended, code)
         metrics.disconnects.labels(label, cause).inc()
         Connection.open_count -= 1
-        metrics.connections.dec()
+        metrics.connections.labels(self._wire.kind).dec()
         seconds = self.now() - self._started
         metrics.connection_seconds.observe(seconds)
         log.info("disconnected", client=self.client, code=label, cause=cause, seconds=round(seconds, 1))
@@ -306,3 +305,12 @@ class Connection:
         metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
         if method in ("connect", "refresh", "subscribe", "sub_refresh"):
             self._restart_timer()
+
+
+def _labels(ended: DisconnectCode | None, code: int) -> tuple[str, str]:
+    """Return close code and cause as metrics count them: of known ones only, for the server API makes up others."""
+    if ended is not None:
+        known = codes.DISCONNECTS.get(ended.code)
+        return (str(known.code), known.reason.replace(" ", "_")) if known else ("custom", "custom")
+    named = _CLIENT_CODES | _FRAMING_CODES
+    return (str(code), named[code]) if code in named else ("other", "client")

@@ -1,35 +1,49 @@
-"""The gateway's HTTP side: the page, its configuration, and the WebSocket endpoint."""
+"""The gateway's HTTP side: the page, its configuration, and the endpoints that clients connect to."""
 
+import asyncio
 import random
 import socket as sockets
 from pathlib import Path
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from fastapi import APIRouter, Depends, FastAPI, Response, WebSocket
+from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.requests import HTTPConnection
 from fastapi.staticfiles import StaticFiles
+from starlette.requests import ClientDisconnect
 from starlette.types import Message, Receive, Scope, Send
 
 from chassis import logs
-from chassis.app import VERSION
-from chassis.lifecycle import Background
+from chassis.app import VERSION, Problem
+from chassis.bus import TooLarge, Unavailable
 from gateway import metrics
-from gateway.authentication import optional_identity, ticket_protocol
+from gateway.authentication import allowed_origin, optional_identity, ticket_protocol
 from gateway.connection import Connection
+from gateway.emulation import Emulation, Gone
 from gateway.identity import Identity
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
-from gateway.socket import EXTENSION, Socket
+from gateway.socket import EXTENSION, Socket, Wire
+from gateway.streaming import EVENTS, JSON_LINES, PROTOBUF_MESSAGES, Form, Http
+from gateway.streaming import EXTENSION as HTTP_EXTENSION
 from protocol.client_json import JSON
 from protocol.client_protobuf import PROTOBUF
-from protocol.frames import Codec
+from protocol.frames import BadFrame, Codec
 
 log = logs.get(__name__)
 
 JSON_PROTOCOL = "centrifuge-json"
 PROTOBUF_PROTOCOL = "centrifuge-protobuf"
+PROTOBUF_TYPE = "application/octet-stream"
 WEBSOCKET_PATH = "/connection/websocket"
+MAX_BODY = 65536
+"""Bytes of a posted frame, as on a WebSocket (`chassis/server.py`)."""
+STREAM_HEADERS = {
+    "Cache-Control": "private, no-cache, no-store, no-transform",  # whoever transforms, waits for more
+    "Connection": "close",
+    "X-Accel-Buffering": "no",  # nginx
+    "X-Content-Type-Options": "nosniff",
+}
 
 router = APIRouter()
 
@@ -38,7 +52,6 @@ router = APIRouter()
 async def connect(websocket: WebSocket, identity: Annotated[Identity | None, Depends(optional_identity)]) -> None:
     """Accept a client and detach it: from here on its `Connection` lives on the socket alone."""
     parts: Parts = websocket.app.state.parts
-    background: Background = websocket.app.state.background
     settings = parts.settings
     if is_full(websocket):
         metrics.refused.labels("full").inc()
@@ -46,11 +59,17 @@ async def connect(websocket: WebSocket, identity: Annotated[Identity | None, Dep
         return
     await websocket.accept(subprotocol=chosen_subprotocol(websocket.scope["subprotocols"], ticket_protocol(websocket)))
     socket: Socket = websocket.scope["extensions"][EXTENSION]
-    bound_kernel_buffers(socket, settings)
-    interval = settings.ping_seconds
+    bound_kernel_buffers(socket.transport, settings)
     codec = chosen_codec(websocket.scope["subprotocols"], dict(websocket.query_params))
+    socket.detach(connection_on(socket, codec, websocket, identity))
+
+
+def connection_on(wire: Wire, codec: Codec, request: HTTPConnection, identity: Identity | None) -> Connection:
+    """Return a new connection that writes to `wire`."""
+    state = request.app.state
+    interval = state.parts.settings.ping_seconds
     ping_offset = random.uniform(interval / 2, interval)  # noqa: S311  # spreads pings, guards nothing
-    socket.detach(Connection(socket, codec, parts, background, identity, ping_offset))
+    return Connection(wire, codec, state.parts, state.background, identity, ping_offset)
 
 
 def is_full(connection: HTTPConnection) -> bool:
@@ -72,11 +91,116 @@ def chosen_codec(offered: list[str], query: dict[str, str]) -> Codec:
     return PROTOBUF if wanted == PROTOBUF_PROTOCOL else JSON
 
 
-def bound_kernel_buffers(socket: Socket, settings: GatewaySettings) -> None:
+def posted_codec(request: Request) -> Codec:
+    """Return the encoding of a request's body: by its Content-Type, or by the query as a WebSocket's."""
+    is_protobuf = request.headers.get("content-type", "").partition(";")[0].strip().lower() == PROTOBUF_TYPE
+    return PROTOBUF if is_protobuf else chosen_codec([], dict(request.query_params))
+
+
+def bound_kernel_buffers(transport: asyncio.Transport, settings: GatewaySettings) -> None:
     """Let a peer that does not read be noticed: a small send buffer, and an end to unacknowledged bytes."""
-    raw = socket.transport.get_extra_info("socket")
+    raw = transport.get_extra_info("socket")
     raw.setsockopt(sockets.SOL_SOCKET, sockets.SO_SNDBUF, settings.send_buffer_bytes)
     raw.setsockopt(sockets.IPPROTO_TCP, sockets.TCP_USER_TIMEOUT, int(settings.unacknowledged_seconds * 1000))
+
+
+@router.post("/connection/http_stream", include_in_schema=False)
+async def http_stream(
+    request: Request, identity: Annotated[Identity | None, Depends(optional_identity)]
+) -> "StreamResponse":
+    """Take a connect command as the body, and answer with replies for as long as the connection lasts."""
+    codec = posted_codec(request)
+    frame = await read_body(request)
+    return StreamResponse(request, identity, codec, JSON_LINES if codec is JSON else PROTOBUF_MESSAGES, frame)
+
+
+@router.get("/connection/sse", include_in_schema=False)
+async def sse(
+    request: Request, identity: Annotated[Identity | None, Depends(optional_identity)], cf_connect: str = ""
+) -> "StreamResponse":
+    """Do the same for an EventSource, which can send nothing but an address; the SDK puts the command there."""
+    if not cf_connect:
+        raise Problem(400, "bad_request", "cf_connect is missing: the connect command in JSON")
+    frame = cf_connect.encode()
+    if len(frame) > MAX_BODY:
+        raise Problem(414, "too_large", f"a frame has at most {MAX_BODY} bytes")
+    return StreamResponse(request, identity, JSON, EVENTS, frame)
+
+
+@router.post("/emulation", include_in_schema=False, dependencies=[Depends(allowed_origin)])
+async def emulate(request: Request) -> Response:
+    """Take a frame for a connection whose replies are streamed, wherever its stream is."""
+    codec = posted_codec(request)
+    emulation: Emulation = request.app.state.emulation
+    try:
+        posted = codec.decode_emulation(await read_body(request))
+        await emulation.deliver(posted.node, posted.session, bytes(posted.data), text=codec.text)
+    except BadFrame:
+        raise Problem(400, "bad_request", "the body is no request of this encoding") from None
+    except Gone:
+        raise Problem(404, "not_found", "no such session; connect again") from None
+    except TooLarge:
+        raise Problem(413, "too_large", "the frame is too large") from None
+    except Unavailable:
+        raise Problem(503, "unavailable", "the process that holds the session does not answer", 1) from None
+    return Response(status_code=204)
+
+
+async def read_body(request: Request) -> bytes:
+    """Return the body of a request, which may be neither large nor slow."""
+    settings: GatewaySettings = request.app.state.parts.settings
+    body = bytearray()
+    try:
+        async with asyncio.timeout(settings.connect_seconds):
+            async for piece in request.stream():
+                body += piece
+                if len(body) > MAX_BODY:
+                    raise Problem(413, "too_large", f"a body has at most {MAX_BODY} bytes")
+    except TimeoutError:
+        raise Problem(408, "too_slow", "the body did not come in time") from None
+    except ClientDisconnect:
+        raise Problem(400, "bad_request", "the body was cut short") from None
+    return bytes(body)
+
+
+class StreamResponse(Response):
+    """A response that is a connection: it ends when the connection does."""
+
+    def __init__(self, request: Request, identity: Identity | None, codec: Codec, form: Form, frame: bytes) -> None:
+        """`frame` is what the client sent with the request."""
+        super().__init__(headers=STREAM_HEADERS, media_type=form.media_type)
+        del self.headers["content-length"]
+        self._request = request
+        self._identity = identity
+        self._codec = codec
+        self._form = form
+        self._frame = frame
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Write the headers, then leave the rest to a `Connection` until that ends."""
+        http: Http = scope["extensions"][HTTP_EXTENSION]
+        full = is_full(self._request)
+        stream = None if full else http.begin(self._codec, self._form)
+        if stream is None:
+            metrics.refused.labels("full" if full else "unavailable").inc()
+            refusal = Response("no connection now", 503, {"Retry-After": "5", "Connection": "close"})
+            await refusal(scope, receive, send)
+            return
+        state = self._request.app.state
+        bound_kernel_buffers(http.transport, state.parts.settings)
+        await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+        connection = connection_on(stream, self._codec, self._request, self._identity)
+        emulation: Emulation = state.emulation
+        emulation.enter(connection.secret, connection)
+        by_us = False
+        try:
+            stream.attach(connection)
+            connection.frame_received(self._frame, self._codec.text)
+            by_us = await stream.over()
+        finally:
+            emulation.leave(connection.secret, by_us=by_us)
+        if by_us:
+            await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 @router.get("/config.json", include_in_schema=False)

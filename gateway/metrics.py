@@ -7,16 +7,25 @@ from chassis.metrics import FAST_BUCKETS
 connections = Gauge(
     "parley_connections",
     "Connections open now; a fall without a deploy means clients are being lost.",
+    ["transport"],
     multiprocess_mode="livesum",
 )
 accepted = Counter(
     "parley_connections_accepted",
-    "WebSocket handshakes accepted; a rise without more users means clients reconnect.",
+    "Connections accepted, by transport; a rise without more users means clients reconnect, one of others than "
+    "websocket that something on the way breaks WebSockets.",
+    ["transport"],
 )
 refused = Counter(
     "parley_connections_refused",
     "Handshakes refused before accept, by reason; a rise means bad credentials, foreign pages or a full process.",
     ["reason"],
+)
+emulated = Counter(
+    "parley_emulated_frames",
+    "Frames posted by clients of HTTP streams, by result (here, passed_on, gone, unavailable); a rise of gone means "
+    "streams are being lost.",
+    ["result"],
 )
 authenticated = Counter(
     "parley_authentications",

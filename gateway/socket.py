@@ -53,6 +53,9 @@ class Receiver(Protocol):
 class Wire(Protocol):
     """How a connection reaches its client: this WebSocket, or an HTTP stream."""
 
+    kind: str
+    """Its name: `websocket`, `http_stream` or `sse`."""
+
     @property
     def open(self) -> bool:
         """Whether anything may still be sent."""
@@ -88,6 +91,7 @@ def framed(replies: "list[Encoded]") -> bytes:
 class Socket(WebSocketsSansIOProtocol):
     """One WebSocket of this process."""
 
+    kind = "websocket"
     receiver: Receiver | None = None
     _close_code = 1006
 

@@ -1,0 +1,197 @@
+"""The HTTP stream under a connection: a response that goes on, for clients that no WebSocket reaches.
+
+uvicorn keeps the request, the headers and the end of the response. In between, replies go to the transport as chunks,
+below ASGI as on a WebSocket (`socket.py`), so that both have the same bounds: bytes that wait, seconds unread, and a
+deadline for the end. The protocol class offers itself to the endpoint as `scope["extensions"]["parley.http"]`.
+What such a client sends comes in requests of its own (`emulation.py`).
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from gateway.socket import CLOSE_SECONDS, Receiver
+from protocol import codes
+from protocol.client import Disconnect, Push, Reply
+from protocol.frames import Codec
+
+if TYPE_CHECKING:
+    from gateway.publications import Encoded
+
+EXTENSION = "parley.http"
+_LEFT, _LOST = 1001, 1006
+"""What a WebSocket would say of a client that closed, and of one whose network broke."""
+
+
+@dataclass(frozen=True, slots=True)
+class Form:
+    """How replies stand in a response."""
+
+    kind: str
+    """The SDKs' name of the transport."""
+    media_type: str
+    parts: Callable[[bytes], tuple[bytes, ...]]
+    """Return what to write for one encoded reply, in order."""
+
+
+def _event(reply: bytes) -> tuple[bytes, ...]:
+    # A carriage return would end the line. In valid JSON it stands between tokens only, where a space is the same.
+    return b"data: ", reply.replace(b"\r", b" ") if b"\r" in reply else reply, b"\n\n"
+
+
+JSON_LINES = Form("http_stream", "application/x-ndjson", lambda reply: (reply, b"\n"))
+PROTOBUF_MESSAGES = Form("http_stream", "application/octet-stream", lambda reply: (reply,))
+"""Encoded replies bring their length."""
+EVENTS = Form("sse", "text/event-stream; charset=utf-8", _event)
+
+
+class Stream:
+    """The `Wire` of one client: everything after the headers of its response."""
+
+    def __init__(self, transport: asyncio.Transport, codec: Codec, form: Form) -> None:
+        self.kind = form.kind
+        self._transport = transport
+        self._codec = codec
+        self._form = form
+        self._receiver: Receiver | None = None
+        self._ended = False
+        self._over = asyncio.Event()
+        self._deadline: asyncio.TimerHandle | None = None
+
+    # For the endpoint.
+
+    def attach(self, receiver: Receiver) -> None:
+        """Have `receiver` told of what happens; call when the headers are written."""
+        self._receiver = receiver
+        if self._over.is_set():  # the client left before
+            receiver.socket_closed(_LEFT)
+
+    async def over(self) -> bool:
+        """Wait for the end; tell whether it was ours, so that the response has to be completed."""
+        await self._over.wait()
+        return self._ended
+
+    # For the connection.
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may still be sent."""
+        return not (self._ended or self._over.is_set() or self._transport.is_closing())
+
+    @property
+    def waiting_bytes(self) -> int:
+        """Bytes written and not yet taken by the kernel."""
+        return 0 if self._over.is_set() else self._transport.get_write_buffer_size()
+
+    def write_replies(self, replies: "list[Encoded]") -> int:
+        """Write replies as one chunk, sharing their bytes with other streams; return the bytes of its content."""
+        parts = [part for reply in replies for part in self._form.parts(reply.payload)]
+        size = sum(map(len, parts))
+        if self.open:
+            self._write(parts, size)
+        return size
+
+    def end(self, code: int, reason: str) -> None:
+        """Tell the client why and end the response; abort the transport if that has not left in `CLOSE_SECONDS`."""
+        if not self.open:
+            return
+        parts = self._form.parts(self._codec.encode(Reply(push=Push(disconnect=Disconnect(code, reason)))))
+        self._write(list(parts), sum(map(len, parts)))
+        self._ended = True
+        self._deadline = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        self._over.set()
+
+    def pause_reading(self) -> None:
+        """Do nothing: commands come in requests of their own, and too many that wait end the connection."""
+
+    def resume_reading(self) -> None:
+        """Do nothing, as above."""
+
+    # For the protocol class.
+
+    def lost(self, error: Exception | None) -> None:
+        """The transport is gone."""
+        if self._deadline is not None:
+            self._deadline.cancel()
+        self._over.set()
+        receiver, self._receiver = self._receiver, None
+        if receiver is not None:
+            receiver.socket_closed(_LEFT if error is None else _LOST)
+
+    def paused(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        if self._receiver is not None:
+            self._receiver.writing_paused()
+
+    def resumed(self) -> None:
+        """The transport's buffer was taken by the client."""
+        if self._receiver is not None:
+            self._receiver.writing_resumed()
+
+    def shutdown(self) -> None:
+        """End because the server stops."""
+        if self._receiver is None:
+            self._transport.abort()  # its headers are not out yet, so there is no way to say why
+        else:
+            self._receiver.shutdown()
+            self.end(codes.SHUTDOWN.code, codes.SHUTDOWN.reason)
+
+    def _write(self, parts: list[bytes], size: int) -> None:
+        self._transport.writelines([b"%x\r\n" % size, *parts, b"\r\n"])
+
+
+class Http(HttpToolsProtocol):
+    """One HTTP connection of this process; the last response on it may be a stream."""
+
+    _stream: Stream | None = None
+    _stopping = False
+
+    def begin(self, codec: Codec, form: Form) -> Stream | None:
+        """Return a stream for the response that is to be started, which must say `Connection: close`.
+
+        None when there can be none: the client has left, has sent more requests behind this one, or the server stops.
+        """
+        if self.transport.is_closing() or self.pipeline or self._stopping:
+            return None
+        self._stream = Stream(self.transport, codec, form)
+        return self._stream
+
+    # Called by uvicorn and by the event loop.
+
+    def on_message_begin(self) -> None:
+        """Offer this protocol to the endpoint."""
+        super().on_message_begin()
+        self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
+
+    def data_received(self, data: bytes) -> None:
+        """Take no more requests behind that of a stream: uvicorn would queue them, and not see the client leave."""
+        if self._stream is None:
+            super().data_received(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Tell the stream that its client is gone."""
+        super().connection_lost(exc)
+        if self._stream is not None:
+            self._stream.lost(exc)
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is above its high-water mark."""
+        super().pause_writing()
+        if self._stream is not None:
+            self._stream.paused()
+
+    def resume_writing(self) -> None:
+        """The transport's buffer was taken by the peer."""
+        super().resume_writing()
+        if self._stream is not None:
+            self._stream.resumed()
+
+    def shutdown(self) -> None:
+        """End the stream because the server stops: uvicorn calls this for each connection, then waits for its end."""
+        self._stopping = True
+        super().shutdown()
+        if self._stream is not None:
+            self._stream.shutdown()
