@@ -29,6 +29,7 @@ types: test-deps ## Check types (mypy --strict)
 
 docs: test-deps ## Write the tables of settings, metrics and codes into docs/
 	$(BIN)/python -m docs.tables
+	$(BIN)/python -m docs.asyncapi
 
 page: web/dist/index.html ## Build the page, when its sources changed
 
