@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from chassis.app import VERSION
 from gateway import metrics
-from gateway.following import Entrance, announce, enter_server_side, go_live
+from gateway.following import Entrance, announce, enter_server_side, go_live, ttl_until
 from gateway.identity import ANONYMOUS, Identity
 from gateway.keys import KeysMissing
 from gateway.namespaces import personal_channel
@@ -108,7 +108,8 @@ async def refresh(connection: "Connection", command: Command) -> Outcome:
             return identity.disconnect
         assert identity.error is not None
         return refusal(command, identity.error)
-    if identity.user != current.user:
+    # Also of the same kind: an id of another system may equal that of an account.
+    if (identity.user, identity.is_native) != (current.user, current.is_native):
         return codes.INVALID_TOKEN
     ttl = _ttl(identity)
     connection.parts.hub.leave(connection, current.session)
@@ -162,6 +163,4 @@ async def _identify(parts: Parts, token: str, handshake: Identity | None) -> Ide
 
 def _ttl(identity: Identity) -> int:
     """Seconds until the client should refresh, at least 1; 0 for a credential without an end."""
-    if not identity.expires_at:
-        return 0
-    return max(1, int(identity.expires_at - time.time()))
+    return ttl_until(identity.expires_at)

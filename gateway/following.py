@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gateway.connection import Connection
 
 ACCESS_TRIES = 3
+LONGEST_TTL = 2**31 - 1
 DELTA = "fossil"
 ANSWER_UNRECOVERABLE = 2
 """Bit of SubscribeRequest.flag: the app can read its state anew, so a failed recovery is to be error 112."""
@@ -163,7 +164,7 @@ def go_live(connection: "Connection", entrance: Entrance, generation: int) -> Su
     if entrance.grant is not None:
         subscription.chan_info = entrance.grant.info
         if entrance.grant.expires_at:
-            ttl = max(1, int(entrance.grant.expires_at - time.time()))
+            ttl = ttl_until(entrance.grant.expires_at)
             result.expires, result.ttl = True, ttl
             subscription.expires_at = connection.now() + ttl
     parts.hub.add(channel, connection)
@@ -251,9 +252,14 @@ async def sub_refresh(connection: "Connection", command: Command) -> Outcome:
     if not granted.expires_at:
         subscription.expires_at = None
         return Reply(id=command.id, sub_refresh=SubRefreshResult())
-    ttl = max(1, int(granted.expires_at - time.time()))
+    ttl = ttl_until(granted.expires_at)
     subscription.expires_at = connection.now() + ttl
     return Reply(id=command.id, sub_refresh=SubRefreshResult(expires=True, ttl=ttl))
+
+
+def ttl_until(end: int) -> int:
+    """Return the seconds until `end` (since the epoch), 1 to 2^31-1 as the wire has it; 0 for an end of 0, never."""
+    return min(max(1, int(end - time.time())), LONGEST_TTL) if end else 0
 
 
 def unsubscribe_push(channel: str, code: codes.UnsubscribeCode) -> Reply:
