@@ -4,31 +4,21 @@ The Centrifuge client protocol v2 (`docs/protocol.md`). Field names are those of
 Protobuf encoding beside it) turn these types into bytes. Rules of presence (protocol reference, 1.1): zero, false and
 empty fields are left out, except those without a default here; an empty result stays present as `{}`.
 
-`Raw` fields carry JSON of the application that this layer does not look into.
+`Raw` fields carry bytes of the application that this layer does not look into: in JSON an embedded value, in Protobuf
+any bytes. The bounds of numbers are those that Protobuf gives them, and hold in both encodings.
 """
 
-from msgspec import Raw, Struct
+from typing import Annotated
+
+from msgspec import Meta, Raw, Struct
+
+Uint32 = Annotated[int, Meta(ge=0, le=2**32 - 1)]
+Uint64 = Annotated[int, Meta(ge=0)]  # msgspec knows no upper bound beyond 2**63; what is above 2**64 no offset equals
+Int32 = Annotated[int, Meta(ge=-(2**31), le=2**31 - 1)]
+Int64 = Annotated[int, Meta(ge=-(2**63), le=2**63 - 1)]
 
 EMPTY = Raw(b"")
 """No application data: left out of the wire. (msgspec cannot decode `Raw | None`.)"""
-
-
-class SubscribePosition(Struct, omit_defaults=True):
-    """Where a client wants to resume a server-side subscription."""
-
-    recover: bool = False
-    epoch: str = ""
-    offset: int = 0
-
-
-class ConnectRequest(Struct, omit_defaults=True):
-    """First command of a connection."""
-
-    token: str = ""
-    data: Raw = EMPTY
-    subs: dict[str, SubscribePosition] = {}
-    name: str = ""
-    version: str = ""
 
 
 class SubscribeRequest(Struct, omit_defaults=True):
@@ -39,12 +29,27 @@ class SubscribeRequest(Struct, omit_defaults=True):
     data: Raw = EMPTY
     recover: bool = False
     epoch: str = ""
-    offset: int = 0
+    offset: Uint64 = 0
     positioned: bool = False
     recoverable: bool = False
     join_leave: bool = False
     delta: str = ""
-    flag: int = 0
+    flag: Int64 = 0
+
+
+class ConnectRequest(Struct, omit_defaults=True):
+    """First command of a connection. `subs`: positions in the server-side subscriptions a client had before.
+
+    `headers` are what a browser cannot set in its handshake; they are as untrusted as any.
+    """
+
+    token: str = ""
+    data: Raw = EMPTY
+    subs: dict[str, SubscribeRequest] = {}
+    name: str = ""
+    version: str = ""
+    headers: dict[str, str] = {}
+    flag: Int64 = 0
 
 
 class UnsubscribeRequest(Struct):
@@ -75,7 +80,7 @@ class PresenceStatsRequest(Struct):
 class StreamPosition(Struct):
     """A place in a channel's history."""
 
-    offset: int = 0
+    offset: Uint64 = 0
     epoch: str = ""
 
 
@@ -83,7 +88,7 @@ class HistoryRequest(Struct):
     """Publications of a channel; limit 0 asks for the position only, -1 for as many as are allowed."""
 
     channel: str = ""
-    limit: int = 0
+    limit: Int32 = 0
     since: StreamPosition | None = None
     reverse: bool = False
 
@@ -121,7 +126,7 @@ class SubRefreshRequest(Struct):
 class Command(Struct):
     """Client to server: `id` and exactly one request. Nothing at all is a pong."""
 
-    id: int = 0
+    id: Uint32 = 0
     connect: ConnectRequest | None = None
     subscribe: SubscribeRequest | None = None
     unsubscribe: UnsubscribeRequest | None = None
@@ -153,40 +158,63 @@ REQUESTS = (
 """Names of the requests a command may carry; also the `method` label of metrics."""
 
 
+class EmulationRequest(Struct):
+    """A frame of commands for a connection whose replies travel over HTTP, posted to any node."""
+
+    node: str = ""
+    session: str = ""
+    data: Raw = EMPTY
+
+
 class ClientInfo(Struct, omit_defaults=True):
-    """One connected client of a user."""
+    """One connected client of a user; `conn_info` is from the connection token, `chan_info` from the subscription's."""
 
     user: str
     client: str
     conn_info: Raw = EMPTY
+    chan_info: Raw = EMPTY
 
 
 class Publication(Struct, omit_defaults=True):
-    """One event of a channel as subscribers receive it."""
+    """One event of a channel as subscribers receive it; `info` is set only when it came from a client.
+
+    `delta`: `data` is a patch against the publication before. `time` in milliseconds since the epoch.
+    """
 
     data: Raw = EMPTY
     info: ClientInfo | None = None
-    offset: int = 0
+    offset: Uint64 = 0
+    tags: dict[str, str] = {}
+    delta: bool = False
+    time: Int64 = 0
+    channel: str = ""
 
 
 class Error(Struct, omit_defaults=True):
     """Why a command was refused; SDKs index `code` and `message`, so both are always there."""
 
-    code: int
+    code: Uint32
     message: str
     temporary: bool = False
 
 
 class SubscribeResult(Struct, omit_defaults=True):
-    """Answer to subscribe. On recovery `offset` is the one the client sent and `publications` lead on from it."""
+    """Answer to subscribe. On recovery `offset` is the one the client sent and `publications` lead on from it.
+
+    `ttl` in seconds, when `expires`. `delta`: publications may come as patches (in JSON all are strings then).
+    """
 
     recoverable: bool = False
     positioned: bool = False
     epoch: str = ""
-    offset: int = 0
+    offset: Uint64 = 0
     publications: list[Publication] = []
     recovered: bool = False
     was_recovering: bool = False
+    expires: bool = False
+    ttl: Uint32 = 0
+    data: Raw = EMPTY
+    delta: bool = False
 
 
 class ConnectResult(Struct, omit_defaults=True):
@@ -196,13 +224,13 @@ class ConnectResult(Struct, omit_defaults=True):
     version: str
     data: Raw = EMPTY
     expires: bool = False
-    ttl: int = 0
+    ttl: Uint32 = 0
     subs: dict[str, SubscribeResult] = {}
-    ping: int = 0
+    ping: Uint32 = 0
     pong: bool = False
     session: str = ""
     node: str = ""
-    time: int = 0
+    time: Int64 = 0
 
 
 class RefreshResult(Struct, omit_defaults=True):
@@ -211,7 +239,14 @@ class RefreshResult(Struct, omit_defaults=True):
     client: str
     version: str
     expires: bool = False
-    ttl: int = 0
+    ttl: Uint32 = 0
+
+
+class SubRefreshResult(Struct, omit_defaults=True):
+    """Answer to sub_refresh."""
+
+    expires: bool = False
+    ttl: Uint32 = 0
 
 
 class PresenceResult(Struct):
@@ -223,8 +258,8 @@ class PresenceResult(Struct):
 class PresenceStatsResult(Struct):
     """Counts of clients and of distinct users."""
 
-    num_clients: int
-    num_users: int
+    num_clients: Uint32
+    num_users: Uint32
 
 
 class HistoryResult(Struct):
@@ -232,7 +267,7 @@ class HistoryResult(Struct):
 
     publications: list[Publication]
     epoch: str
-    offset: int
+    offset: Uint64
 
 
 class RPCResult(Struct, omit_defaults=True):
@@ -260,8 +295,39 @@ class Leave(Struct):
 class Unsubscribe(Struct):
     """The server ended a subscription."""
 
-    code: int
+    code: Uint32
     reason: str
+
+
+class Message(Struct, omit_defaults=True):
+    """Something for this client alone, of no channel."""
+
+    data: Raw = EMPTY
+
+
+class Subscribe(Struct, omit_defaults=True):
+    """The server subscribed the client to a channel, after it connected."""
+
+    recoverable: bool = False
+    epoch: str = ""
+    offset: Uint64 = 0
+    positioned: bool = False
+    data: Raw = EMPTY
+
+
+class Disconnect(Struct, omit_defaults=True):
+    """The server ended the connection: what a WebSocket says by its close frame, where there is none."""
+
+    code: Uint32
+    reason: str
+    reconnect: bool = False
+
+
+class Refresh(Struct, omit_defaults=True):
+    """The server renewed the connection's life."""
+
+    expires: bool = False
+    ttl: Uint32 = 0
 
 
 class Push(Struct, omit_defaults=True):
@@ -272,12 +338,16 @@ class Push(Struct, omit_defaults=True):
     join: Join | None = None
     leave: Leave | None = None
     unsubscribe: Unsubscribe | None = None
+    message: Message | None = None
+    subscribe: Subscribe | None = None
+    disconnect: Disconnect | None = None
+    refresh: Refresh | None = None
 
 
 class Reply(Struct, omit_defaults=True):
     """Server to client: the answer to a command, a push, or (with nothing in it) a ping."""
 
-    id: int = 0
+    id: Uint32 = 0
     error: Error | None = None
     push: Push | None = None
     connect: ConnectResult | None = None
@@ -289,3 +359,5 @@ class Reply(Struct, omit_defaults=True):
     history: HistoryResult | None = None
     rpc: RPCResult | None = None
     refresh: RefreshResult | None = None
+    sub_refresh: SubRefreshResult | None = None
+    ping: Empty | None = None
