@@ -8,10 +8,10 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --req
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test lint types locks page docs clean venv run-deps test-deps
+.PHONY: help run test conformance soak lint types locks page docs clean venv run-deps test-deps
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: run-deps web/dist/index.html ## Start everything here and print the page's address; Ctrl-C stops it
 	@exec $(BIN)/python -m launcher
@@ -19,6 +19,10 @@ run: run-deps web/dist/index.html ## Start everything here and print the page's 
 test: test-deps web/dist/index.html ## Run every test (Debian packages they need: see .ci/run)
 	$(BIN)/python -m pytest
 	@$(with-node) && cd web && npm test
+
+conformance: test-deps web/dist/index.html ## Run the public suite of the Python SDK against the ring (on port 8000)
+	@$(call install,conformance)
+	@$(BIN)/python -m tests.conformance
 
 lint: test-deps ## Check style and order (ruff)
 	$(BIN)/python -m ruff check
@@ -35,7 +39,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run node locks test; do \
+	cd requirements && for name in run node locks test conformance; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
