@@ -1,6 +1,7 @@
 """Running a service's processes: the only home of uvicorn and gunicorn (besides the gateway's protocol class)."""
 
 import os
+from pathlib import Path
 from typing import Any, ClassVar
 
 import uvicorn
@@ -14,6 +15,8 @@ from chassis import metrics
 from chassis.settings import Settings
 
 KEEP_ALIVE_SECONDS = 5
+SHARED_MEMORY = "/dev/shm"
+"""Where workers prove that they live; on a disk a slow write would look like a death. Linux has it."""
 
 
 class GatewayWorker(UvicornWorker):  # type: ignore[misc]  # ships no types
@@ -61,10 +64,10 @@ def serve_forked(factory: str, settings: Settings, port: int, workers: int, grac
     _Gunicorn(
         factory,
         {
-            "bind": f"{settings.host}:{port}",
+            "bind": f"{settings.bind_host}:{port}",
             "workers": workers,
             "worker_class": "chassis.server.GatewayWorker",
-            "worker_tmp_dir": "/dev/shm",
+            "worker_tmp_dir": SHARED_MEMORY if Path(SHARED_MEMORY).is_dir() else None,
             "graceful_timeout": grace_seconds,
             "keepalive": KEEP_ALIVE_SECONDS,
             "child_exit": _child_exit,
@@ -79,7 +82,7 @@ def serve(app: FastAPI, settings: Settings, port: int) -> None:
     """Serve `app` in this process; return at SIGTERM or SIGINT."""
     uvicorn.run(
         app,
-        host=settings.host,
+        host=settings.bind_host,
         port=port,
         loop="uvloop",
         http="httptools",

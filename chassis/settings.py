@@ -32,7 +32,7 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
+    bind_host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 in a container.")
     gateway_port: Port = Field(default=8000, description="Port of the gateway (page and WebSocket).")
     auth_port: Port = Field(default=8001, description="Port of the auth service.")
     chat_port: Port = Field(default=8002, description="Port of the chat service's HTTP side (health, metrics).")

@@ -46,7 +46,7 @@ def read_procfile(text: str, settings: Settings) -> list[Part]:
         port = getattr(settings, f"{name}_port", None)
         if not colon or not command.strip() or port is None:
             raise BadProcfile(f"Procfile: cannot use the line {line!r}")
-        host = NATS_HOST if name == NATS else settings.host
+        host = NATS_HOST if name == NATS else settings.bind_host
         parts.append(Part(name, tuple(shlex.split(command)), host, port))
     return parts
 

@@ -82,7 +82,7 @@ def _why(part: Part, error: OSError) -> str:
         return (
             f"port {part.port} ({part.port_setting}) may not be used by this user; set {part.port_setting} above 1023"
         )
-    return f"HOST={part.host} is no address of this machine: {error.strerror}"
+    return f"BIND_HOST={part.host} is no address of this machine: {error.strerror}"
 
 
 def _taken(part: Part, where: str) -> str:

@@ -96,7 +96,7 @@ class Ring:
 
     def _address(self) -> str:
         host = {"127.0.0.1": "localhost", "0.0.0.0": "localhost", "::": "localhost"}.get(
-            self._settings.host, self._settings.host
+            self._settings.bind_host, self._settings.bind_host
         )
         return f"http://{f'[{host}]' if ':' in host else host}:{self._settings.gateway_port}"
 

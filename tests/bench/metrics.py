@@ -6,11 +6,12 @@ from tests.bench.ring import Ring
 
 async def metric(ring: Ring, name: str, part: str = "gateway", **labels: str) -> float:
     """Return the sum of a metric's samples that carry these labels."""
-    return sum(
-        value
-        for sample, found, value in samples(await metrics_page(ring, part))
-        if sample == name and labels.items() <= found.items()
-    )
+    return total(await metrics_page(ring, part), name, **labels)
+
+
+def total(page: str, name: str, **labels: str) -> float:
+    """Return the sum of a metric's samples on `page` that carry these labels."""
+    return sum(value for sample, found, value in samples(page) if sample == name and labels.items() <= found.items())
 
 
 async def metrics_page(ring: Ring, part: str = "gateway") -> str:

@@ -14,12 +14,14 @@ from tests.bench.ring import Ring
 
 Enter = Callable[..., Awaitable[Person]]
 Open = Callable[..., Awaitable[Frames]]
+ONE_ADDRESS = {"AUTH_ADDRESS_GUEST_BURST": "0", "AUTH_ADDRESS_PASSWORD_BURST": "0"}
+"""No limits per address: all the guests of the tests come from one."""
 
 
 @pytest.fixture(scope="session")
 def calm_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
-    """One running system with default settings, for tests that kill nothing."""
-    ring = Ring(tmp_path_factory.mktemp("calm") / "data", {})
+    """One running system for tests that kill nothing, with default limits and deadlines."""
+    ring = Ring(tmp_path_factory.mktemp("calm") / "data", ONE_ADDRESS)
     try:
         yield ring.start()
     finally:
@@ -48,7 +50,8 @@ def strict_ring(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Ite
             "REFRESH_GRACE_SECONDS": "1",
             "TOKEN_LEEWAY_SECONDS": "1",
             "AUTH_TICKET_SECONDS": "3",
-        },
+        }
+        | ONE_ADDRESS,
     )
     issuer.also = f"http://127.0.0.1:{ring.ports['auth']}/.well-known/jwks.json"
     try:

@@ -159,6 +159,19 @@ def test_an_id_is_new_only_when_everything_was_looked_at(
     assert isinstance(decision, Event) or decision is UNCERTAIN or "ada" not in state.members
 
 
+def test_an_old_event_does_not_come_back() -> None:
+    """An acknowledgement that is read after later events were heard changes nothing."""
+    world = World()
+    joined = world.append(room.decide_join(world.state, USERS[0], 0))
+    place = world.state.sequence
+    world.append(room.decide_leave(world.state, USERS[0], 0))
+    assert isinstance(joined, Event)
+
+    world.state.apply(joined, place)
+
+    assert not world.state.members
+
+
 def test_nothing_is_learnt_from_an_archive_that_is_behind() -> None:
     """Ids that neither archive nor receipts have shown yet could still be used: their author stays unknown."""
     world = lived_in([("send", USERS[0], f"id{n}", "hello", 0) for n in range(3 * KEPT)])
@@ -236,7 +249,8 @@ def test_a_room_and_author_at_work_ask_the_archive_once() -> None:
         decision = room.decide_send(world.state, USERS[0], f"late{n}", "hello", 0)
         assert isinstance(decision, Event)
         world.append(decision)
-    assert room.decide_send(world.state, USERS[0], "early0", "hello", 0) is UNCERTAIN
+    for used in ("early0", "asks", "late0"):
+        assert room.decide_send(world.state, USERS[0], used, "hello", 0) is UNCERTAIN
     assert room.decide_send(world.state, USERS[1], "other", "hello", 0) is UNCERTAIN
 
 

@@ -24,8 +24,8 @@ def a_part(name: str = "chat", host: str = "127.0.0.1", port: int = 8002, *comma
 
 
 def test_procfile_that_ships_lists_four_parts() -> None:
-    """Procfile, settings and default ports fit together; NATS listens on this machine only, whatever HOST says."""
-    settings = LauncherSettings(host="0.0.0.0")
+    """Procfile, settings and default ports fit together; NATS listens on this machine only, whatever BIND_HOST says."""
+    settings = LauncherSettings(bind_host="0.0.0.0")
     listed = parts.read_procfile(parts.PROCFILE.read_text(), settings)
     assert [(part.name, part.host) for part in listed] == [
         ("nats", "127.0.0.1"),
@@ -144,8 +144,8 @@ def test_a_free_port_is_no_problem_and_a_taken_one_is_named() -> None:
 
 
 def test_a_foreign_address_is_named() -> None:
-    """HOST has to be an address of this machine."""
-    assert "HOST=192.0.2.1" in (preflight.port_problem(a_part("chat", "192.0.2.1", free_port())) or "")
+    """BIND_HOST has to be an address of this machine."""
+    assert "BIND_HOST=192.0.2.1" in (preflight.port_problem(a_part("chat", "192.0.2.1", free_port())) or "")
 
 
 def test_the_lock_is_held_by_whoever_has_its_descriptor(tmp_path: Path) -> None:
