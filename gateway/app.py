@@ -11,9 +11,10 @@ from chassis import logs
 from chassis.bus import Bus
 from chassis.health import Health
 from chassis.lifecycle import Background
-from gateway import endpoints
+from gateway import endpoints, server_api
 from gateway.authentication import Authenticator
 from gateway.chat import Chat
+from gateway.control import Control
 from gateway.emulation import Emulation
 from gateway.hub import Hub
 from gateway.keys import Keys
@@ -24,6 +25,7 @@ from gateway.presence import Presence
 from gateway.publishing import Publisher
 from gateway.relay import Relay
 from gateway.revocations import Revocations
+from gateway.server_api import ServerAPI
 from gateway.settings import GatewaySettings
 from protocol import codes
 from protocol.names import new_id
@@ -68,7 +70,8 @@ def create(settings: GatewaySettings) -> FastAPI:
             app.state.background = background
             app.state.emulation = emulation
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
-            app.state.parts = Parts(
+            control = Control(node, bus, hub, background, settings)
+            parts = app.state.parts = Parts(
                 settings,
                 node,
                 hub,
@@ -81,11 +84,13 @@ def create(settings: GatewaySettings) -> FastAPI:
                 namespaces,
                 Publisher(bus, relay),
             )
+            app.state.server_api = ServerAPI(parts, control)
             for name, check in (
                 ("nats", bus.ready),
                 ("room_log", relay.ready),
                 ("keys", keys.ready),
                 ("revocations", revocations.ready),
+                ("control", control.ready),
             ):
                 health.require(name, check)
 
@@ -95,6 +100,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 background.loop("presence", presence.run)
                 background.loop("emulation", emulation.run)
                 background.loop("revocations", revocations.follow)
+                background.loop("control", control.listen)
 
             background.loop("connect", on_the_bus)
             background.loop("keys", keys.keep_fresh)
@@ -105,5 +111,6 @@ def create(settings: GatewaySettings) -> FastAPI:
             yield
 
     app = frame.create(SERVICE, settings, health, lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    server_api.add_to(app)
     endpoints.add_to(app, settings)
     return app

@@ -44,6 +44,11 @@ class Hub:
     def __len__(self) -> int:
         return len(self._connections)
 
+    @property
+    def users(self) -> int:
+        """How many users have connections here."""
+        return len(self._users)
+
     def enter(self, follower: Follower, session: str) -> None:
         """Register a connection that has proved who it is."""
         self._connections[follower.client] = follower

@@ -110,6 +110,23 @@ revocation_seconds = Histogram(
     "Time from the end of a session to the close of its sockets here; a rise means sockets outlive logout.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
 )
+api_requests = Counter(
+    "parley_api_requests",
+    "Server API requests, by method and result (ok, an error code, or why it was not looked at); a rise of "
+    "unauthorized means somebody tries keys, of 503 that NATS is slow or away.",
+    ["method", "result"],
+)
+api_seconds = Histogram(
+    "parley_api_request_duration_seconds",
+    "Time from a server API request to its answer, by method; a rise means NATS is slow or broadcasts are large.",
+    ["method"],
+    buckets=FAST_BUCKETS,
+)
+orders = Counter(
+    "parley_control_orders",
+    "Orders of the server API that reached this process, by kind; a rise means the API is used more.",
+    ["kind"],
+)
 bad_frames = Counter("parley_bad_frames", "Frames that could not be decoded; a rise means a broken or hostile client.")
 unread = Counter(
     "parley_stalls", "Clients that left their socket unread; a rise means slow networks or too much traffic for them."

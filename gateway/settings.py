@@ -89,6 +89,21 @@ class GatewaySettings(Settings):
         default=False, description="Subscribe users of HMAC tokens to their channel `#<user>` by ourselves."
     )
     publish_seconds: Seconds = Field(default=1.7, description="Deadline of a command that needs the chat service.")
+    api_key: SecretStr = Field(
+        default=SecretStr(""),
+        description="Key of the server API (`/api/...`); at least 32 random characters. Empty: there is no such API.",
+    )
+    api_body_bytes: int = Field(default=1024 * KIB, ge=KIB, description="Largest body of a server API request.")
+    api_channels: int = Field(default=1000, ge=1, description="Most channels of one broadcast.")
+    api_publishing: int = Field(
+        default=64, ge=1, description="Publications of the server API under way at once, per process."
+    )
+    api_seconds: Seconds = Field(
+        default=8, description="Deadline of a server API request; what is not done by then is answered 503."
+    )
+    api_gather_seconds: Seconds = Field(
+        default=1, description="How long a server API request waits for what every gateway process tells."
+    )
 
     @property
     def port(self) -> Port:

@@ -9,6 +9,8 @@ nats-py publishes to wildcards and NUL unasked, and an over-long subject ends it
     user.<user>.log, .live   the same for what concerns one user (stream USERS)
     channel.<ns>.<name>.log, .live, .presence    general channels, escaped (stream CHANNELS); written by gateways
     gateway.<node>           frames of HTTP clients for the gateway process that holds their stream
+    gateway.control          what every gateway process is to do or to tell, for the server API
+    gateway.<asker>          what the gateway processes tell
     chat.<method>            commands for the chat service (queue group)
     auth.<method>            commands for the auth service (queue group)
     auth.revoked.<session>   ended sessions (stream REVOCATIONS)
@@ -42,6 +44,7 @@ REVOCATIONS = "auth.revoked.*"
 CHAT_QUEUE = "chat"
 AUTH_QUEUE = "auth"
 REDEEM_TICKET = "auth.ticket.redeem"
+GATEWAY_CONTROL = "gateway.control"
 
 # Headers of a record in the room log. The gateway decides by these and never parses a body on the way out.
 OFFSET = "Parley-Offset"
@@ -149,6 +152,11 @@ def _token(text: str) -> str:
 def gateway(node: str) -> str:
     """Return the subject on which the gateway process `node` takes frames of its HTTP clients."""
     return f"gateway.{require_id(node)}"
+
+
+def gateway_answers(asker: str) -> str:
+    """Return the subject on which `asker` takes the answers to its questions; its id is not that of a node."""
+    return f"gateway.{require_id(asker)}"
 
 
 def room_of(subject: str) -> str:
