@@ -118,13 +118,10 @@ async def http_stream(
 async def sse(
     request: Request, identity: Annotated[Identity | None, Depends(optional_identity)], cf_connect: str = ""
 ) -> "StreamResponse":
-    """Do the same for an EventSource, which can send nothing but an address; the SDK puts the command there."""
+    """Do the same for an EventSource, which can send nothing but an address (uvicorn takes less than 64 KiB of it)."""
     if not cf_connect:
         raise Problem(400, "bad_request", "cf_connect is missing: the connect command in JSON")
-    frame = cf_connect.encode()
-    if len(frame) > MAX_BODY:
-        raise Problem(414, "too_large", f"a frame has at most {MAX_BODY} bytes")
-    return StreamResponse(request, identity, JSON, EVENTS, frame)
+    return StreamResponse(request, identity, JSON, EVENTS, cf_connect.encode())
 
 
 @router.post("/emulation", include_in_schema=False, dependencies=[Depends(allowed_origin)])
