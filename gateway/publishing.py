@@ -18,6 +18,7 @@ from gateway.namespaces import Rules
 from gateway.relay import Relay
 from protocol import subjects
 from protocol.client import ClientInfo
+from protocol.client_json import compact, is_json
 from protocol.names import new_id
 from protocol.subjects import Address
 
@@ -56,6 +57,8 @@ class Publisher:
 
         `key` makes a repeated publication within two minutes count once.
         """
+        if is_json(data):
+            data = compact(data)  # a raw newline would cut the lines that JSON clients read
         address = subjects.address(channel)
         headers = {subjects.EVENT_TYPE: "publication"}
         if info is not None:

@@ -97,7 +97,6 @@ def test_no_home_is_empty() -> None:
         f"{library}: {home}"
         for library, homes in HOMES.items()
         for home in homes
-        if library != "google"  # comes with the Protobuf encoding
         if not any(fnmatch(module.path, home) and library in libraries(module) for module in OURS)
     ]
     assert empty == []
