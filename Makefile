@@ -24,6 +24,9 @@ conformance: test-deps web/dist/index.html ## Run the public suite of the Python
 	@$(call install,conformance)
 	@$(BIN)/python -m tests.conformance
 
+soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
+	@$(BIN)/python -m tests.soak $(SOAK)
+
 lint: test-deps ## Check style and order (ruff)
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
