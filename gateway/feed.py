@@ -211,6 +211,9 @@ class Feed:
         self._on_event(entry_of(Record(0, message.subject, message.headers, message.body)))
 
     def _received(self, message: Message) -> None:
+        if subjects.NATS_SEQUENCE not in message.headers:
+            self._passed(message)  # published past the history: it has no place in the order
+            return
         try:
             found = record(message)
             following = found.offset

@@ -198,8 +198,10 @@ class Relay:
             if entry.type == events.LEFT:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
-            self._hub.broadcast(channel, PublicationPush(channel, entry, previous))
-            previous = entry.body if rules.delta else None
+            # One past the history is no base for patches, nor is one made against it: recovery does not know it.
+            unplaced = feed.logged and not entry.offset
+            self._hub.broadcast(channel, PublicationPush(channel, entry, None if unplaced else previous))
+            previous = entry.body if rules.delta and not unplaced else None
             metrics.fanout_seconds.observe(time.perf_counter() - started)
             metrics.stage_seconds.labels("fanned_out").observe(max(0.0, time.time() - entry.stored_at))
 

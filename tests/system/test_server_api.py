@@ -275,6 +275,32 @@ async def test_without_history_a_publication_is_passed_on(ring: Ring, crowd: Cro
         assert [(pub.offset, pub.data) for pub in seat.publications] == [(0, {"q": 1})]
 
 
+async def test_a_publication_past_the_history(ring: Ring, crowd: Crowd) -> None:
+    """Who listens gets it, with deltas too; positions, history and what comes after are as if it had not been."""
+    channel, long = fresh(), "a text that is long enough for patches to pay " * 5
+    seats = [await one.follow(channel) for one in await crowd.on_both("ann", least=1)]
+    for bob in await crowd.on_both("bob", least=1):
+        seat = Seat()
+        seats.append(seat)
+        seat.subscription = bob.client.new_subscription(channel, seat, delta=centrifuge.DeltaType.FOSSIL)
+        await seat.subscription.subscribe()
+        await seat.subscription.ready(SECONDS)
+    offsets = []
+    for n in range(6):
+        skipped = n in (1, 2, 4)
+        position = await ask(ring, "publish", channel=channel, data=f"{long}{n}", skip_history=skipped)
+        offsets.append(position["offset"])
+        for seat in seats:
+            await eventually(lambda seat=seat, n=n: len(seat.publications) > n, "the publication")
+    assert offsets == [1, 0, 0, 2, 0, 3]
+    for seat in seats:
+        assert [(pub.offset, pub.data) for pub in seat.publications] == [
+            (offset, f"{long}{n}") for n, offset in enumerate(offsets)
+        ]
+    history = (await ask(ring, "history", channel=channel, limit=10))["publications"]
+    assert [(one["offset"], one["data"]) for one in history] == [(1, f"{long}0"), (2, f"{long}3"), (3, f"{long}5")]
+
+
 @pytest.mark.parametrize(
     ("expected", "body"),
     [

@@ -172,7 +172,6 @@ async def test_data_goes_out_as_it_came_but_on_one_line(api: API) -> None:
         (102, {"channel": "$room:general", "data": 1}),
         (103, {"channel": "room:general", "data": 1}),
         (103, {"channel": "user:ann", "data": 1}),
-        (108, {"channel": "news:a", "data": 1, "skip_history": True}),
     ],
 )
 async def test_publications_that_are_refused(api: API, code: int, body: dict[str, Any]) -> None:
