@@ -67,7 +67,10 @@ def test_an_empty_command_is_decoded() -> None:
         (Reply(id=1, rpc=RPCResult()), b'{"id":1,"rpc":{}}'),
         (Reply(id=1, subscribe=SubscribeResult()), b'{"id":1,"subscribe":{}}'),
         (Reply(id=1, error=Error(100, "m", True)), b'{"id":1,"error":{"code":100,"message":"m","temporary":true}}'),
-        (Reply(id=1, history=HistoryResult([], "", 0)), b'{"id":1,"history":{"publications":[],"epoch":"","offset":0}}'),
+        (
+            Reply(id=1, history=HistoryResult([], "", 0)),
+            b'{"id":1,"history":{"publications":[],"epoch":"","offset":0}}',
+        ),
         (Reply(id=1, presence=PresenceResult({})), b'{"id":1,"presence":{"presence":{}}}'),
         (
             Reply(push=Push("room:a", pub=Publication(Raw(b'{"a":1}'), ClientInfo("u", "c"), 3))),
