@@ -62,8 +62,8 @@ class Database:
     async def begin(self) -> AsyncIterator[AsyncConnection]:
         """Open a transaction, committed at the end; raise `DatabaseUnavailable` when the database cannot do it.
 
-        SQLite transactions that write start as writers (BEGIN IMMEDIATE), so that two of them wait for each other
-        instead of one failing half-way.
+        In SQLite a transaction holds the write lock from its first write on (others wait), and what it read before that
+        may have changed: decide with an atomic UPDATE ... WHERE, in PostgreSQL as well.
         """
         try:
             async with self.engine.begin() as connection:

@@ -200,3 +200,18 @@ async def test_the_page_is_served_under_a_strict_policy(page_ring: Ring, path: s
     assert "unsafe" not in policy
     assert "frame-ancestors 'none'" in policy
     assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+async def test_half_a_character_is_no_poison(visitors: Visitors) -> None:
+    """Half an emoji, which the wire cannot carry, is replaced: the message arrives and the page stays online."""
+    ann, bob = await visitors(), await visitors()
+    await ann.come_as_guest("Ann")
+    await bob.come_as_guest("Bob")
+    await ann.mark("composer-input").evaluate(
+        "field => { field.value = 'half ' + String.fromCharCode(0xd83d);"
+        " field.dispatchEvent(new Event('input', { bubbles: true })) }"
+    )
+    await ann.mark("composer-input").press("Enter")
+    await bob.sees("half \ufffd")
+    await ann.say("and whole")
+    await bob.sees("and whole")

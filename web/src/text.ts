@@ -3,9 +3,13 @@
 // C0 without tab and newline, DEL and C1: nobody types them on purpose and the service refuses them.
 const CONTROL = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g;
 
-/** Normalise line ends, drop control characters, trim. Empty means there is nothing to send. */
+// Half a character, as cutting an emoji in two leaves it. It has no UTF-8: the gateway ends a connection that sends one,
+// and a stored message would end each one after.
+const HALF = /\p{Surrogate}/gu;
+
+/** Normalise line ends, drop control characters, replace halves of characters, trim. Empty: there is nothing to send. */
 export function cleanText(typed: string): string {
-  return typed.replace(/\r\n?/g, '\n').replace(CONTROL, '').trim();
+  return typed.replace(/\r\n?/g, '\n').replace(CONTROL, '').replace(HALF, '\ufffd').trim();
 }
 
 const encoder = new TextEncoder();

@@ -74,6 +74,7 @@ test('the connection is told in four words', () => {
 test('typed text is cleaned, not changed', () => {
   expect(cleanText(' a\r\nb\u0000\u001b\tc \n')).toBe('a\nb\tc');
   expect(cleanText('\n \t')).toBe('');
+  expect(cleanText('half \ud83d\ud83d\ude00 \ude00')).toBe('half \ufffd\u{1f600} \ufffd');
   expect(byteLength('ä€🙂')).toBe(9);
 });
 

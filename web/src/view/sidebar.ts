@@ -1,6 +1,7 @@
 import type { RoomSummary, User } from '../protocol';
 import { refusalOf } from '../refusal';
 import { ROOMS_DRAWN, ROOMS_FILTER } from '../settings';
+import { cleanText } from '../text';
 import { avatar } from './avatar';
 import { button, h, icon, iconButton, setAttribute, setText } from './dom';
 import { KeyedList } from './list';
@@ -148,7 +149,7 @@ export class Sidebar {
   }
 
   async #submit(): Promise<void> {
-    const name = this.#name.value.trim();
+    const name = cleanText(this.#name.value);
     if (name === '') return this.#name.focus();
     this.#create.disabled = true;
     setText(this.#problem, '');
