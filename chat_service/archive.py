@@ -6,6 +6,7 @@ moved, and drops its batch. So a batch is applied once and in order, whoever is 
 """
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -86,7 +87,7 @@ class Archive:
                 # The class alone: what SQLAlchemy says may quote what a person wrote.
                 log.warning("archive waits", cause=cause, error=type(error).__name__)
                 pause = min(max(pause * 2, 0.1), self._settings.chat_archive_retry_seconds)
-                await asyncio.sleep(pause)
+                await self._rest(pause)
                 continue
             self._tell_moved()
             if not more:
@@ -164,6 +165,12 @@ class Archive:
             metrics.poison.inc()
             log.error("record of the room log skipped", sequence=sequence, reason=reason)
         return True
+
+    async def _rest(self, seconds: float) -> None:
+        """Pause before another attempt; NATS coming back, or a read that waits, ends the pause."""
+        self._hurry.clear()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._hurry.wait(), seconds)
 
     def _tell_moved(self) -> None:
         self.moved.set()

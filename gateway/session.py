@@ -11,7 +11,7 @@ from gateway.identity import Identity
 from gateway.namespaces import Namespaces, may_read_history, may_read_presence
 from gateway.settings import GatewaySettings
 from protocol import codes, names
-from protocol.client import REQUESTS, Command, SubscribeRequest
+from protocol.client import REQUESTS, Command, SubscribeRequest, Unreadable
 from protocol.codes import DisconnectCode, ErrorCode
 
 
@@ -91,7 +91,7 @@ class Session:
 
     def receive(self, command: Command) -> End | Refuse | Perform:
         """Decide about a command (not a pong). The order of checks is the protocol's (reference 1.3)."""
-        request = request_name(command)
+        request = "unreadable" if isinstance(command, Unreadable) else request_name(command)
         if self.phase is Phase.REFUSED:
             return End(codes.STALE)
         if request is None:
@@ -102,6 +102,8 @@ class Session:
             return End(codes.DISCONNECT_NOT_AVAILABLE)
         if not command.id:
             return End(codes.DISCONNECT_BAD_REQUEST)
+        if isinstance(command, Unreadable):
+            return Refuse(codes.BAD_REQUEST, "a text in it is not Unicode")
         if request == "ping":
             return Refuse(codes.NOT_AVAILABLE)
         if request == "subscribe":
@@ -125,7 +127,8 @@ class Session:
             return Refuse(codes.UNKNOWN_CHANNEL)
         if channel in self.subscriptions:
             return Refuse(codes.ALREADY_SUBSCRIBED)
-        if len(self.subscriptions) >= self.settings.max_subscriptions:
+        asked_for = sum(not subscription.server_side for subscription in self.subscriptions.values())
+        if asked_for >= self.settings.max_subscriptions:
             return Refuse(codes.LIMIT_EXCEEDED)
         self.begin(channel)
         return Perform("subscribe")
@@ -215,7 +218,8 @@ class Session:
         if now >= self.ping_at:
             # On schedule even on a busy connection: some SDKs count only pings as signs of life.
             self.ping_at = now + self.settings.ping_seconds
-            self.pong_by = now + self.settings.pong_seconds
+            if self.pong_by is None:  # a pong that is already due stays due
+                self.pong_by = now + self.settings.pong_seconds
             return Ping()
         return None
 
@@ -243,4 +247,4 @@ def request_name(command: Command) -> str | None:
 
 def is_pong(command: Command) -> bool:
     """Tell whether `command` is empty, which answers a ping."""
-    return not command.id and request_name(command) is None
+    return not command.id and request_name(command) is None and not isinstance(command, Unreadable)

@@ -141,6 +141,10 @@ class Command(Struct):
     sub_refresh: SubRefreshRequest | None = None
 
 
+class Unreadable(Command):
+    """A command of which only the id could be read: a text in it is not Unicode (an unpaired surrogate)."""
+
+
 REQUESTS = (
     "connect",
     "subscribe",

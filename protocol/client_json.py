@@ -1,9 +1,11 @@
 """The JSON encoding of the client protocol: text frames of objects separated by a newline."""
 
+import re
+
 import msgspec
 from msgspec import Raw
 
-from protocol.client import Command, EmulationRequest, Reply
+from protocol.client import Command, EmulationRequest, Reply, Unreadable
 from protocol.frames import MOST_COMMANDS, BadFrame, Codec
 
 __all__ = ["JSON", "PING", "BadFrame", "compact", "decode_emulation", "decode_frame", "encode", "is_json", "join"]
@@ -12,6 +14,7 @@ SEPARATOR = b"\n"
 PING = b"{}"
 """A reply with nothing in it."""
 
+_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F][0-9a-fA-F]{2}")
 _encoder = msgspec.json.Encoder()
 _decoder = msgspec.json.Decoder(Command)
 _emulation_decoder = msgspec.json.Decoder(EmulationRequest)
@@ -30,9 +33,30 @@ def decode_frame(frame: bytes) -> list[Command]:
         raise BadFrame("too many commands")
     try:
         _check_utf8(frame)
-        return [_decoder.decode(line) for line in lines]
+        return [_command(line) for line in lines]
     except _UNDECODABLE as error:
         raise BadFrame(type(error).__name__) from error
+
+
+def _command(line: bytes) -> Command:
+    try:
+        return _decoder.decode(line)
+    except msgspec.DecodeError:
+        # Applications cut texts in the middle of an emoji, and JavaScript sends such halves: no reason to end them.
+        identifier = _id_despite_surrogate(line)
+        if identifier:
+            return Unreadable(id=identifier)
+        raise
+
+
+def _id_despite_surrogate(line: bytes) -> int:
+    """Return the id of a command that only an unpaired surrogate makes undecodable; 0 when it is anything else."""
+    if not _SURROGATE.search(line):
+        return 0
+    try:
+        return _decoder.decode(_SURROGATE.sub(b"?", line)).id
+    except _UNDECODABLE:
+        return 0
 
 
 def encode(reply: Reply) -> bytes:

@@ -27,6 +27,7 @@ from protocol.client import (
     Subscribe,
     SubscribeRequest,
     SubscribeResult,
+    Unreadable,
 )
 from protocol.frames import MOST_COMMANDS
 
@@ -57,7 +58,7 @@ def test_a_frame_carries_commands_in_order() -> None:
         b'{"id":1}\n\n{"id":2}',
         b'{"id":1,"rpc":{"method":"\xff"}}',
         b'{"id":1,"rpc":{"data":' + b"[" * 60000,
-        b'{"id":1,"rpc":{"method":"\\ud800"}}',
+        b'{"rpc":{"method":"\\ud800"}}',
         b'{"id":1,"rpc":{"data":"\xff"}}',
         b'{"id":-1}',
         b'{"id":4294967296}',
@@ -70,6 +71,21 @@ def test_what_is_no_command_is_a_bad_frame(frame: bytes) -> None:
     """Whatever cannot be decoded raises BadFrame and nothing else."""
     with pytest.raises(client_json.BadFrame):
         client_json.decode_frame(frame)
+
+
+@pytest.mark.parametrize("text", [b'"\\ud800"', b'"a \\uDC00 b"', b'{"text":"\\ud83d"}'])
+def test_half_a_character_makes_one_command_unreadable(text: bytes) -> None:
+    """An unpaired surrogate spoils its own command, of which the id is known, and no other in the frame."""
+    frame = b'{"id":1,"rpc":{"method":"echo","data":1}}\n{"id":2,"rpc":{"method":"echo","data":' + text + b"}}"
+    first, second = client_json.decode_frame(frame)
+    assert first.rpc is not None
+    assert second == Unreadable(id=2)
+
+
+def test_whole_characters_are_readable() -> None:
+    """A pair of surrogates is a character like any other."""
+    (command,) = client_json.decode_frame(b'{"id":1,"rpc":{"method":"echo","data":"\\ud83d\\ude00"}}')
+    assert command.rpc is not None
 
 
 def test_an_empty_command_is_decoded() -> None:

@@ -18,6 +18,7 @@ from protocol.client import (
     SendRequest,
     SubRefreshRequest,
     SubscribeRequest,
+    Unreadable,
     UnsubscribeRequest,
 )
 
@@ -85,6 +86,7 @@ def test_after_a_refused_connect_nothing_is_accepted(session: Session) -> None:
     ("command", "decision"),
     [
         (Command(id=3), Refuse(codes.METHOD_NOT_FOUND)),
+        (Unreadable(id=3), Refuse(codes.BAD_REQUEST, "a text in it is not Unicode")),
         (Command(id=3, ping=PingRequest()), Refuse(codes.NOT_AVAILABLE)),
         (Command(id=3, sub_refresh=SubRefreshRequest("room:a", "t")), Refuse(codes.PERMISSION_DENIED)),
         (Command(id=3, sub_refresh=SubRefreshRequest("", "t")), End(codes.DISCONNECT_BAD_REQUEST)),
