@@ -1,7 +1,7 @@
 """Write docs/asyncapi.json: the client protocol as an AsyncAPI 3.0 document, from the types that speak it.
 
-    python -m docs.asyncapi           write the document
-    python -m docs.asyncapi --check   exit 1 when the document is out of date
+python -m docs.asyncapi           write the document
+python -m docs.asyncapi --check   exit 1 when the document is out of date
 """
 
 import argparse
