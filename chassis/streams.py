@@ -101,6 +101,17 @@ class Stream:
             raise Unavailable(f"stream {self.name} does not exist")
         return state
 
+    async def widen(self, max_msgs_per_subject: int) -> None:
+        """Have the stream keep at least that many records of each subject; never fewer than it does."""
+        config = (await self._api("INFO", {})).get("config")
+        if config is None or config["max_msgs_per_subject"] >= max_msgs_per_subject:
+            return
+        answer = await self._api("UPDATE", {**config, "max_msgs_per_subject": max_msgs_per_subject})
+        if "error" in answer:
+            log.error("stream not widened", stream=self.name, reason=answer["error"].get("description"))
+        else:
+            log.info("stream widened", stream=self.name, records_per_subject=max_msgs_per_subject)
+
     async def state(self) -> StreamState | None:
         """Return epoch and range of the stream; None when there is no such stream."""
         answer = await self._api("INFO", {})

@@ -125,7 +125,9 @@ class Relay:
     async def _synchronise(self) -> None:
         """Compare every feed with the log and repair those that lag."""
         await self._bus.flush()
-        await self._streams[subjects.CHANNELS_STREAM].ensure(**channels_config(self._settings, self._namespaces))
+        channels = self._streams[subjects.CHANNELS_STREAM]
+        await channels.ensure(**channels_config(self._settings, self._namespaces))
+        await channels.widen(self._namespaces.largest_history)
         for name, stream in self._streams.items():
             await self._synchronise_stream(name, stream)
 

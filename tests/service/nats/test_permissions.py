@@ -26,9 +26,21 @@ MAY_PUBLISH = {
         "chat.message.send",
         "auth.ticket.redeem",
         "room.general.presence",
+        "user.ann.presence",
+        "channel.news.today.log",
+        "channel.news.today.live",
+        "channel.news.today.presence",
+        "gateway.g1",
         "presence.lease.g1",
         "presence.room.general.g1.c1",
+        "presence.news.today.g1.c1",
         "$JS.API.STREAM.INFO.ROOMS",
+        "$JS.API.STREAM.INFO.USERS",
+        "$JS.API.STREAM.INFO.CHANNELS",
+        "$JS.API.STREAM.CREATE.CHANNELS",
+        "$JS.API.STREAM.UPDATE.CHANNELS",
+        "$JS.API.DIRECT.GET.USERS",
+        "$JS.API.DIRECT.GET.CHANNELS",
         "$JS.API.STREAM.INFO.REVOCATIONS",
         "$JS.API.STREAM.INFO.PRESENCE",
         "$JS.API.STREAM.CREATE.PRESENCE",
@@ -38,6 +50,10 @@ MAY_PUBLISH = {
     },
     "chat": {
         "room.general.log",
+        "user.ann.log",
+        "$JS.API.STREAM.INFO.USERS",
+        "$JS.API.STREAM.CREATE.USERS",
+        "$JS.API.DIRECT.GET.USERS",
         "$JS.API.STREAM.INFO.ROOMS",
         "$JS.API.STREAM.CREATE.ROOMS",
         "$JS.API.DIRECT.GET.ROOMS",
@@ -53,6 +69,9 @@ NOBODY_MAY_PUBLISH = {
     "anything",
     "room.general.live",  # only nats-server itself, for what is stored
     "room.general.log.more",
+    "user.ann.live",
+    "channel.news.log",
+    "gateway.g1.more",
     "auth.ticket.other",
     "auth.revoked",
     "presence.lease.g1.more",
@@ -70,7 +89,7 @@ NOBODY_MAY_PUBLISH = {
     *(
         f"$JS.API.STREAM.{verb}.{stream}"
         for verb in ("DELETE", "PURGE", "UPDATE", "MSG.DELETE", "SNAPSHOT", "RESTORE")
-        for stream in ("ROOMS", "PRESENCE", "REVOCATIONS")
+        for stream in ("ROOMS", "USERS", "PRESENCE", "REVOCATIONS")
     ),
 }
 
@@ -80,6 +99,10 @@ MAY_SUBSCRIBE = {
         ("room.general.live", ""),
         ("room.*.live", ""),
         ("room.general.presence", ""),
+        ("user.ann.live", ""),
+        ("channel.news.today.live", ""),
+        ("channel.news.today.presence", ""),
+        ("gateway.g1", ""),
         ("auth.revoked.*", ""),
     },
     "chat": {
@@ -101,6 +124,8 @@ NOBODY_MAY_SUBSCRIBE = {
     ("*", ""),
     ("room.>", ""),
     ("room.*.log", ""),
+    ("user.*.log", ""),
+    ("channel.*.*.log", ""),
     ("chat.>", ""),  # beside the queue: a copy of every command
     ("chat.>", "spies"),
     ("auth.>", ""),
