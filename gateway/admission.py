@@ -43,6 +43,7 @@ async def connect(connection: "Connection", command: Command) -> Outcome:
         return refusal(command, identity.error)
     subs = await _server_side(connection, identity, command.connect)
     if isinstance(subs, ErrorCode):
+        session.refused()
         return refusal(command, subs)
     # From here to the end nothing awaits: no event can come between the reply and the first live delivery.
     ttl = _ttl(identity)

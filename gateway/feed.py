@@ -131,6 +131,11 @@ class Feed:
         if self._buffer is not None:
             self._on_gap()
 
+    async def lags(self) -> bool:
+        """Tell whether the log holds more than was handed out; raise `Unavailable`."""
+        last = await self._stream.last(self.address.log)
+        return last is not None and last.sequence > self.ring.sequence
+
     async def close(self) -> None:
         """Stop following."""
         if self._subscription is not None:

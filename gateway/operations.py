@@ -150,6 +150,7 @@ async def history(connection: "Connection", command: Command) -> Outcome:
         return refusal(command, codes.BAD_REQUEST)
     try:
         feed = await parts.relay.follow(request.channel)
+        await parts.relay.catch_up(feed)  # whoever was told that something is stored finds it here, on any gateway
         if request.since is not None and request.since.epoch not in ("", feed.epoch):
             return refusal(command, codes.UNRECOVERABLE_POSITION)
         after, upto = history_range(request, feed.top, feed.history)

@@ -93,6 +93,11 @@ class Relay:
         missed = feed.ring.after(request.offset)
         return missed if missed is not None else await feed.read(request.offset, feed.top)
 
+    async def catch_up(self, feed: Feed) -> None:
+        """Have `feed` hold all that was stored until now, also what was lost on its way here; raise `Unavailable`."""
+        if feed.logged and await feed.lags():
+            await self._repair(feed)
+
     async def range(self, feed: Feed, after: int, upto: int) -> list[Entry]:
         """Return events after+1 .. upto, from the ring when it has them, else from the log; raise `Unavailable`."""
         recent = feed.ring.after(after)

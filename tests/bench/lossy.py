@@ -27,6 +27,8 @@ class LossyProxy:
         """Live messages that came by."""
         self.lost = 0
         self.cuts = 0
+        self.away = False
+        """While true, no connection is taken; `cut` those there are."""
         self._random = random.Random(seed)
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="lossy proxy", daemon=True)
@@ -72,6 +74,9 @@ class LossyProxy:
             writer.transport.abort()
 
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        if self.away:
+            to_client.transport.abort()
+            return
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", self.upstream)
         except OSError:

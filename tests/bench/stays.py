@@ -48,8 +48,8 @@ class Send:
 class Stay:
     """One subscription of one reader, from its reply to its end.
 
-    `start` is the offset after which events are due. `recovering`: the reader asked to go on from `start`, its last
-    position; `recovered`: it was told that it does. `present`: it never ended.
+    `start` is the offset after which events are due. `recovering`: the reader asked to go on from `asked` (None: from
+    where its stay before ended); `recovered`: it was told that it does. `present`: it never ended.
     """
 
     start: int
@@ -57,6 +57,7 @@ class Stay:
     recovered: bool = False
     events: list[Event] = field(default_factory=list)
     present: bool = True
+    asked: int | None = None
 
     @property
     def position(self) -> int:
@@ -113,7 +114,7 @@ def _of_sends(history: History) -> Iterable[Fault]:
         elif send.offset and places[send.key] != send.offset:
             yield Fault(FORGED, f"{send.key} was acknowledged at {send.offset}, and is at {places[send.key]}")
     waiting = sorted(acknowledged, key=lambda send: send.acknowledged or 0, reverse=True)
-    highest = Event((0, ""))
+    highest: Event = (0, "")
     for send in sorted(history.sends, key=lambda send: send.asked):
         while waiting and (waiting[-1].acknowledged or 0) < send.asked:
             before = waiting.pop().key
@@ -126,9 +127,10 @@ def _of_reader(name: str, stays: list[Stay], log: list[Event]) -> Iterable[Fault
     """Each stay is exactly the log from its start on; a recovered one goes on where the one before ended."""
     previous: Stay | None = None
     for stay in stays:
-        if stay.recovering and stay.recovered and previous is not None and stay.start != previous.position:
-            kind = LOST if stay.start > previous.position else DUPLICATED
-            yield Fault(kind, f"{name} was at {previous.position} and recovered from {stay.start}")
+        asked = previous.position if stay.asked is None and previous is not None else stay.asked
+        if stay.recovering and stay.recovered and asked is not None and stay.start != asked:
+            kind = LOST if stay.start > asked else DUPLICATED
+            yield Fault(kind, f"{name} asked to go on from {asked} and was recovered from {stay.start}")
         yield from _of_stay(name, stay, log)
         previous = stay
     if previous is not None and previous.present and previous.position < len(log):
