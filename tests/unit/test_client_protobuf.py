@@ -119,7 +119,7 @@ def test_every_field_has_the_number_and_type_of_the_protocol() -> None:
 def test_every_type_is_in_the_table() -> None:
     """A type that is added to the protocol cannot be forgotten here."""
     types = {value for value in vars(client).values() if isinstance(value, type) and issubclass(value, Struct)}
-    assert types - {Struct} == set(NUMBERS)
+    assert types - {Struct, client.Unreadable} == set(NUMBERS)  # the latter never travels
 
 
 @pytest.mark.parametrize(
