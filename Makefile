@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PACKAGES := protocol chassis gateway auth_service chat_service launcher
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
+SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
@@ -16,7 +17,7 @@ help: ## Show this list
 run: run-deps web/dist/index.html ## Start everything here and print the page's address; Ctrl-C stops it
 	@exec $(BIN)/python -m launcher
 
-test: test-deps web/dist/index.html ## Run every test (Debian packages they need: see .ci/run)
+test: test-deps web/dist/index.html $(SDK_TESTS)/node_modules/.package-lock.json ## Run every test (Debian packages they need: see .ci/run)
 	$(BIN)/python -m pytest
 	@$(with-node) && cd web && npm test
 
@@ -47,7 +48,7 @@ locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younge
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
 clean: ## Remove what was installed and built; keeps data/
-	rm -rf $(VENV) web/node_modules web/dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) web/node_modules web/dist $(SDK_TESTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the commands above stand on --------------------------------------------------------------------------
@@ -80,6 +81,10 @@ with-node = { { $(node-fits); } || { $(call install,node) && PATH="$(CURDIR)/$(B
 web/node_modules/.package-lock.json: web/package.json web/package-lock.json | venv
 	@echo "parley: installing what builds the page"
 	@$(with-node) && cd web && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+$(SDK_TESTS)/node_modules/.package-lock.json: $(SDK_TESTS)/package.json $(SDK_TESTS)/package-lock.json | venv
+	@echo "parley: installing what tests of the npm SDK need"
+	@$(with-node) && cd $(SDK_TESTS) && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
 
 web/dist/index.html: $(WEB_SOURCES) web/node_modules/.package-lock.json | venv
 	@echo "parley: building the page"

@@ -202,7 +202,7 @@ class Relay:
         def on_event(entry: Entry) -> None:
             nonlocal previous
             started = time.perf_counter()
-            if entry.type == events.LEFT:
+            if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
             # One past the history is no base for patches, nor is one made against it: recovery does not know it.

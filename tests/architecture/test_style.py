@@ -175,7 +175,8 @@ def test_no_address_of_a_registry_or_a_machine_is_committed() -> None:
     """Locks and settings work with whatever package index and whatever directory a machine has."""
     index = re.compile(r"--(extra-)?index-url|--find-links|--trusted-host|\"resolved\":|registry\s*=")
     address = re.compile(r"https?://")
-    for file in [*ROOT.glob("requirements/*"), ROOT / "web" / "package-lock.json", ROOT / "web" / ".npmrc"]:
+    npm = [ROOT / place / name for place in ("web", "tests/system/npm") for name in ("package-lock.json", ".npmrc")]
+    for file in [*ROOT.glob("requirements/*"), *npm]:
         text = file.read_text()
         assert not index.search(text), file.name
         assert file.suffix == ".json" or not address.search(text), file.name  # npm notes where authors ask for money

@@ -244,8 +244,7 @@ class Walk:
                 walker = self.chance.choice(self.walkers)
                 await self._step(walker)
                 await asyncio.sleep(self.chance.choice(PAUSES))
-            await self._settle()
-            self.history.log = await self._log()
+            self.history.log = await self._settle()
         except (AssertionError, TimeoutError) as error:
             self.strange.append(Fault("lost", f"not settled: {error}"))
         self.history.readers = {walker.name: walker.stays for walker in self.walkers}
@@ -353,15 +352,27 @@ class Walk:
             assert time.monotonic() < end, f"{walker.name} got no answer to {list(walker.waiting)}"
             await asyncio.sleep(0.002)
 
-    async def _settle(self) -> None:
-        """Bring everybody back, and wait until all have what was acknowledged and what the others have."""
-        end = time.monotonic() + SETTLE_SECONDS
+    async def _settle(self) -> list[Event]:
+        """Bring everybody back, and wait until all have all there is; return the log.
+
+        What somebody asked for and did not wait for may be stored late, so the log is read until it stands still.
+        """
         for walker in self.walkers:
             await self._answers(walker)
-        top = len(await self._log())
+        log = await self._log()
+        while True:
+            await self._reach(len(log))
+            again = await self._log()
+            if again == log and all((walker.position or 0) <= len(log) for walker in self.walkers):
+                return log
+            log = again
+
+    async def _reach(self, top: int) -> None:
+        """Wait until everybody is present and has everything up to `top`, or too long: the judge says who lacks it."""
+        end = time.monotonic() + SETTLE_SECONDS
         while late := [one for one in self.walkers if one.open is None or (one.position or 0) < top]:
             if time.monotonic() > end:
-                return  # the judge says who lacks what
+                return
             for walker in late:
                 if walker.open is None:
                     if not walker.connected:

@@ -9,7 +9,7 @@ import itertools
 import random
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from functools import partial
@@ -158,7 +158,6 @@ class Load:
             numbers = itertools.count()
             for sender in self._publishers:
                 tasks.create_task(self._send(sender, channel, numbers, until))
-        await self._all_there()
         verdict = await self._judge()
         self.rounds += 1
         self.delivered_before, self.repeated_before, self.missed_before = self.delivered, self.repeated, self.missed
@@ -211,13 +210,12 @@ class Load:
             self.stage.cut_nats()
             self.say(f"after {count} messages: a gateway's connections with NATS cut")
 
-    async def _all_there(self) -> None:
+    async def _all_there(self, channel: Channel) -> None:
         """Wait until every subscriber has everything."""
         end = time.monotonic() + STUCK_SECONDS
-        for channel in self.channels:
-            while channel.behind > 0 or not all(s.stays and s.stays[-1].present for s in channel.seats.values()):
-                assert time.monotonic() < end, f"never arrived: {self._laggards(channel)}"
-                await asyncio.sleep(0.02)
+        while channel.behind > 0 or not all(seat.stays[-1].present for seat in channel.seats.values()):
+            assert time.monotonic() < end, f"never arrived: {self._laggards(channel)}"
+            await asyncio.sleep(0.02)
 
     def _laggards(self, channel: Channel) -> str:
         late = {name: seat for name, seat in channel.seats.items() if seat.position < channel.top}
@@ -229,12 +227,23 @@ class Load:
 
     async def _judge(self) -> Verdict:
         room, channel = self.channels
-        logs = [await self._room_log(room.room), await self._channel_log(channel.name)]
+        room_log = await self._settled(room, partial(self._room_log, room.room))
+        channel_log = await self._settled(channel, partial(self._channel_log, channel.name))
         faults: list[Fault] = []
-        for one, log in zip(self.channels, logs, strict=True):
+        for one, log in ((room, room_log), (channel, channel_log)):
             readers = {name: seat.stays for name, seat in one.seats.items()}
             faults += judge(History(log, one.sends, readers))
-        return Verdict(faults, room, channel, logs[1])
+        return Verdict(faults, room, channel, channel_log)
+
+    async def _settled(self, channel: Channel, read: Callable[[], Awaitable[list[Event]]]) -> list[Event]:
+        """Return the log once it stands still and everybody has it: what was not answered may be stored late."""
+        while True:
+            await self._all_there(channel)
+            log = await read()
+            if len(log) == channel.top:
+                return log
+            assert len(log) > channel.top, f"{channel.name} is at {channel.top}, its log ends at {len(log)}"
+            channel.top = len(log)
 
     async def _room_log(self, room: str) -> list[Event]:
         reader = self._room_senders[0]
