@@ -188,7 +188,12 @@ async def test_nats_is_killed(party: Party, ring: Ring) -> None:
 
 
 async def test_nats_hangs(party: Party, ring: Ring) -> None:
-    """While NATS does not answer, each send is answered with 503 within 2 s, and readiness says what is missing."""
+    """While NATS does not answer, each send is answered with 503 within 2 s, and readiness says what is missing.
+
+    Who comes meanwhile is told to try again, too: what concerns that user cannot be followed yet.
+    """
+    outsider = await Frames.open(ring)
+    await outsider.enter(party.people[0].account.access)
     pid = ring.pid_of("nats")
     processes.kill(pid, signal.SIGSTOP)
     try:
@@ -197,8 +202,9 @@ async def test_nats_hangs(party: Party, ring: Ring) -> None:
             assert "nats" in str(ring.missing(part)["nats"]).lower()
         live = await http("GET", f"{ring.gateway_url}/health/live")
         assert live.status_code == 200
-        outsider = await Frames.open(ring)
-        await outsider.enter(party.people[0].account.access)
+        async with await Frames.open(ring) as newcomer:
+            error = (await newcomer.ask(connect={"token": party.people[0].account.access}))["error"]
+            assert (error["code"], error["temporary"]) == (503, True)
         started = time.monotonic()
         body = {"room": party.room, "id": "while-nats-hangs", "text": "into the void"}
         reply = await outsider.ask(rpc={"method": "message.send", "data": body})
