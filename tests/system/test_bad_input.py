@@ -95,6 +95,8 @@ FRAMES: dict[str, tuple[str | bytes, int]] = {
     "NaN": ('{"id":9,"rpc":{"method":"echo","data":NaN}}', 3501),
     "Infinity": ('{"id":9,"rpc":{"method":"echo","data":-Infinity}}', 3501),
     "a fraction as id": ('{"id":1.5,"rpc":{"method":"echo"}}', 3501),
+    "an offset below zero": ('{"id":9,"subscribe":{"channel":"room:general","recover":true,"offset":-5}}', 3501),
+    "a limit of 63 bits": ('{"id":9,"history":{"channel":"room:general","limit":4611686018427387904}}', 3501),
     "60,000 digits": ('{"id":' + "9" * 60_000 + "}", 3501),
     "a BOM": ('\ufeff{"id":9,"rpc":{"method":"echo"}}', 3501),
     "a binary frame": (b'{"id":9,"rpc":{"method":"echo"}}', 3506),
@@ -269,23 +271,22 @@ async def test_a_page_that_cannot_be_is_refused(sender: Frames, fields: dict[str
 @pytest.mark.parametrize(
     "fields",
     [
-        {"limit": 2**62},
-        {"limit": -(2**62)},
+        {"limit": 2**31 - 1},
+        {"limit": -(2**31)},
         {"limit": 5, "since": {"offset": 2**62}},
-        {"limit": 5, "since": {"offset": -5}},
-        {"limit": 5, "reverse": True, "since": {"offset": -5}},
+        {"limit": 5, "reverse": True, "since": {"offset": 2**62}},
     ],
     ids=str,
 )
 async def test_odd_numbers_in_history_are_answered(sender: Frames, fields: dict[str, Any]) -> None:
-    """Any numbers in the protocol's history are answered, with a result or a refusal."""
+    """Any numbers that the wire has are answered, with a result or a refusal."""
     await sender.ask(subscribe={"channel": f"room:{GENERAL}"})
     reply = await sender.ask(history={"channel": f"room:{GENERAL}", **fields})
     assert "history" in reply or reply["error"]["code"] in (107, 112)
     await alive(sender)
 
 
-@pytest.mark.parametrize(("epoch", "offset"), [("x" * 5000, 1), ("\x00", 0), ("", -5), ("", 2**62), (None, -1)])
+@pytest.mark.parametrize(("epoch", "offset"), [("x" * 5000, 1), ("\x00", 0), ("", 2**62), (None, 2**62)])
 async def test_odd_positions_are_answered(sender: Frames, epoch: str | None, offset: int) -> None:
     """Whatever position a client claims to recover from, it is subscribed: recovered or not."""
     channel = f"room:{GENERAL}"
