@@ -17,6 +17,11 @@ def pytest_configure() -> None:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
+# Under nohup a closed terminal is ignored, by children too; here it is one of the things to be tried.
+if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+
+
 @pytest.fixture
 def free_port() -> Callable[[], int]:
     """Give ports that nobody listens on: `free_port()`."""
