@@ -6,10 +6,11 @@ line that names the setting.
 
 import os
 import sys
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
@@ -49,6 +50,32 @@ class Settings(BaseSettings):
     nats_replicas: int = Field(
         default=1, ge=1, le=5, description="Replicas of each JetStream stream: 1 on one node, 3 in a cluster."
     )
+    nats_ca_file: Path | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign the certificates of NATS servers; default those of the "
+        "system. With it, or with tls:// in NATS_URL, nothing is sent unencrypted.",
+    )
+    nats_tls_hostname: str = Field(
+        default="", description="Name that certificates of NATS servers must carry; default the host in NATS_URL."
+    )
+    migrate_on_start: bool = Field(
+        default=True,
+        description="Have auth and chat bring their tables up to date when they start; else they wait until "
+        "`migrate` has done it.",
+    )
+    forwarded_allow_ips: str = Field(
+        default="127.0.0.1",
+        description="Addresses and networks (CIDR), by comma, whose X-Forwarded-For and -Proto are believed; * for "
+        "all, only where nobody but the proxy can connect.",
+    )
+    otel_exporter_otlp_endpoint: str = Field(
+        default="",
+        pattern="^(https?://.+)?$",
+        description="Base URL of the collector of traces (OTLP over HTTP, `/v1/traces` is added); empty: no traces.",
+    )
+    otel_traces_sampler_arg: float = Field(
+        default=1.0, ge=0, le=1, description="Share of commands and requests that are traced, from 0 to 1."
+    )
     data_dir: Path = Field(default=Path("data"), description="Directory of everything that is kept on this machine.")
     log_level: str = Field(
         default="info", pattern="^(debug|info|warning|error)$", description="debug, info, warning or error."
@@ -60,6 +87,19 @@ class Settings(BaseSettings):
         default=[],
         description="Origins of pages that may call us, by comma; default localhost and 127.0.0.1 at GATEWAY_PORT.",
     )
+
+    @field_validator("forwarded_allow_ips")
+    @classmethod
+    def _addresses(cls, text: str) -> str:
+        for one in text.split(","):
+            if one.strip() != "*":
+                ip_network(one.strip())  # raises for a name, or for bits beyond the prefix
+        return text
+
+    @property
+    def nats_tls(self) -> bool:
+        """Whether the connection to NATS must be encrypted."""
+        return self.nats_ca_file is not None or any(url.startswith("tls://") for url in self.nats_servers)
 
     @property
     def nats_servers(self) -> list[str]:
