@@ -72,7 +72,7 @@ def serve_forked(factory: str, settings: Settings, port: int, workers: int, grac
             "keepalive": KEEP_ALIVE_SECONDS,
             "child_exit": _child_exit,
             "loglevel": "warning",
-            "forwarded_allow_ips": "127.0.0.1",
+            "forwarded_allow_ips": settings.forwarded_allow_ips,
             "control_socket_disable": True,
         },
     ).run()
@@ -90,6 +90,7 @@ def serve(app: FastAPI, settings: Settings, port: int) -> None:
         log_config=None,
         access_log=False,
         server_header=False,
+        forwarded_allow_ips=settings.forwarded_allow_ips,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=10,
     )

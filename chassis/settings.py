@@ -91,8 +91,8 @@ class Settings(BaseSettings):
     @field_validator("forwarded_allow_ips")
     @classmethod
     def _addresses(cls, text: str) -> str:
-        for one in text.split(","):
-            if one.strip() != "*":
+        if text != "*":
+            for one in text.split(","):
                 ip_network(one.strip())  # raises for a name, or for bits beyond the prefix
         return text
 
