@@ -20,6 +20,7 @@ from chat_service.log import Log
 from chat_service.methods import Methods
 from chat_service.notices import Notices
 from chat_service.queries import Queries
+from chat_service.revocations import Revocations
 from chat_service.rooms import Rooms
 from chat_service.settings import Settings
 from chat_service.worker import Worker
@@ -77,6 +78,7 @@ def create(settings: Settings) -> FastAPI:
             stack.push_async_callback(worker.drained, settings.chat_drain_seconds)
             stack.push_async_callback(parts.bus.withdraw)
             background.loop("bus", lambda: _connect(parts, worker))
+            background.loop("revocations", lambda: _tell_revocations(parts))
             background.loop("archive", lambda: _keep_archive(parts))
             yield
             health.draining = True
@@ -101,6 +103,11 @@ async def _connect(parts: Parts, worker: Worker) -> None:
         await parts.methods.make_general()
 
     await parts.log.keep_open(prepare)
+
+
+async def _tell_revocations(parts: Parts) -> None:
+    await parts.log.opened.wait()  # from then on the streams of users exist
+    await Revocations(parts.bus, parts.notices).follow()
 
 
 async def _keep_archive(parts: Parts) -> None:

@@ -1,4 +1,4 @@
-"""What concerns one user, told on the user's own channel: membership, and read markers of other devices.
+"""What concerns one user, told on the user's own channel: membership, read markers of other devices, ended sessions.
 
 A user's log is numbered like a room's, by compare-and-set. Notices of membership follow from the room log: they are
 written by the archiver before it moves on, under an id that makes the second attempt (another replica, a restart) count
@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from chassis.bus import Bus, Unavailable
 from chassis.streams import Conflict, Stream
@@ -22,14 +23,19 @@ TRIES = 16
 DUPLICATE_WINDOW_SECONDS = 600
 
 
-class Notice(msgspec.Struct, kw_only=True, omit_defaults=True):
-    """One event of a user's channel. `number` is the message number up to which `room` was read."""
+class Notice(msgspec.Struct, kw_only=True):
+    """One event of a user's channel.
+
+    `number` is the message number up to which `room` was read; `session` ended for `reason`.
+    """
 
     v: int = events.VERSION
     type: str
-    room: str
     time: int
-    number: int = 0
+    room: str | UnsetType = UNSET
+    number: int | UnsetType = UNSET
+    session: str | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
 
 
 class Notices:
@@ -64,6 +70,11 @@ class Notices:
     async def tell_read(self, user: str, room: str, number: int, now: int) -> None:
         """Tell the user's other devices up to which message number a room was read."""
         await self._append(user, Notice(type="read", room=room, time=now, number=number), None)
+
+    async def tell_revoked(self, user: str, session: str, reason: str, at: int) -> None:
+        """Tell the user's other devices that `session` was ended `at` (milliseconds); once, however often called."""
+        notice = Notice(type="revoked", time=at, session=session, reason=reason)
+        await self._append(user, notice, f"revoked.{session}")
 
     async def _append(self, user: str, notice: Notice, key: str | None) -> None:
         log = subjects.address(user_channel(user)).log

@@ -57,6 +57,8 @@ MAY_PUBLISH = {
         "$JS.API.STREAM.INFO.ROOMS",
         "$JS.API.STREAM.CREATE.ROOMS",
         "$JS.API.DIRECT.GET.ROOMS",
+        "$JS.API.STREAM.INFO.REVOCATIONS",
+        "$JS.API.DIRECT.GET.REVOCATIONS",
     },
     "auth": {
         "auth.revoked.s1",
@@ -110,6 +112,7 @@ MAY_SUBSCRIBE = {
         ("chat.room.create", "chat"),
         ("chat.message.send", "chat"),
         ("room.*.live", ""),
+        ("auth.revoked.*", ""),
         ("$SRV.PING", ""),
         ("$SRV.INFO.chat.x", ""),
     },
