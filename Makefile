@@ -43,7 +43,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run canary node locks sbom test conformance; do \
+	cd requirements && for name in run server canary node locks sbom test conformance; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
@@ -69,6 +69,7 @@ venv:
 
 run-deps: venv
 	@$(call install,run)
+	@$(call install,server)
 
 test-deps: run-deps
 	@$(call install,test)

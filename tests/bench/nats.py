@@ -17,7 +17,7 @@ def program() -> str:
     """Return the path of nats-server: beside this Python, else from PATH."""
     beside = Path(sys.executable).parent / "nats-server"
     found = str(beside) if beside.exists() else shutil.which("nats-server")
-    assert found, "nats-server is missing: install requirements/run.txt"
+    assert found, "nats-server is missing: install requirements/server.txt"
     return found
 
 
