@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import structlog
@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import logs, metrics
+from chassis import logs, metrics, process
 from chassis.health import Health
 from chassis.settings import Settings
 from protocol.names import new_id
@@ -80,7 +80,14 @@ class RequestLog:
 
 def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **options: Any) -> FastAPI:
     """Return a FastAPI application that stands like every service of ours; `options` go to FastAPI."""
-    app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=lifespan, **options)
+    metrics.build_info.labels(VERSION).set(1)
+
+    @asynccontextmanager
+    async def life(app: FastAPI) -> AsyncIterator[None]:
+        async with process.watched(), lifespan(app):
+            yield
+
+    app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=life, **options)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.origins,

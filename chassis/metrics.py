@@ -45,6 +45,51 @@ http_duration = Histogram(
     ["route"],
     buckets=FAST_BUCKETS,
 )
+build_info = Gauge(
+    "parley_build_info",
+    "Always 1; the label is the version that runs. Two versions at once mean a deploy under way, or one that stopped.",
+    ["version"],
+    multiprocess_mode="livemax",
+)
+processes = Gauge(
+    "parley_processes",
+    "Processes that serve behind this address; a fall means workers end faster than they are started again.",
+    multiprocess_mode="livesum",
+)
+process_started = Gauge(
+    "parley_process_start_time_seconds",
+    "When the youngest process began to serve, in seconds since the epoch; a rise means one was started (again).",
+    multiprocess_mode="livemax",
+)
+process_cpu = Counter(
+    "parley_process_cpu_seconds",
+    "Processor time of all processes; one event loop can use one second per second, and near it everything waits.",
+)
+process_memory = Gauge(
+    "parley_process_resident_memory_bytes",
+    "Memory that the processes hold, summed; a rise without more connections means a leak.",
+    multiprocess_mode="livesum",
+)
+process_open_fds = Gauge(
+    "parley_process_open_fds",
+    "File descriptors open in the process that has most; at parley_process_max_fds no connection is accepted.",
+    multiprocess_mode="livemax",
+)
+process_max_fds = Gauge(
+    "parley_process_max_fds",
+    "File descriptors that a process may have open; each connection takes one.",
+    multiprocess_mode="livemin",
+)
+loop_lag = Histogram(
+    "parley_event_loop_lag_seconds",
+    "How late the event loop ran what was due, tried four times per second; a rise means a process has too much work.",
+    buckets=FAST_BUCKETS,
+)
+gc_pause = Histogram(
+    "parley_gc_pause_seconds",
+    "Pauses of the garbage collector, each holds up everything; a rise means more objects live, so more memory.",
+    buckets=FAST_BUCKETS,
+)
 
 
 def forget_process(pid: int) -> None:
