@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import logs, metrics, process
+from chassis import logs, metrics, process, traces
 from chassis.health import Health
 from chassis.settings import Settings
 from protocol.names import new_id
@@ -21,6 +21,8 @@ from protocol.names import new_id
 log = logs.get(__name__)
 
 VERSION = "0.1.0"
+_UNTRACED = ("/health", "/metrics", "/connection", "/emulation")
+"""Paths of probes, and of what lasts as long as its client: commands are traced one by one."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -57,6 +59,7 @@ class RequestLog:
             return
         request_id = new_id()
         status = 500
+        work = traces.OFF if scope["path"].startswith(_UNTRACED) else traces.span(scope["method"], "server")
         started = time.perf_counter()
 
         async def watch(message: Message) -> None:
@@ -66,7 +69,7 @@ class RequestLog:
                 message["headers"] = [*message.get("headers", []), (b"x-request-id", request_id.encode())]
             await send(message)
 
-        with structlog.contextvars.bound_contextvars(request_id=request_id):
+        with structlog.contextvars.bound_contextvars(request_id=request_id), work:
             try:
                 await self.app(scope, receive, watch)
             finally:
@@ -76,6 +79,18 @@ class RequestLog:
                 metrics.http_duration.labels(route).observe(seconds)
                 write = log.debug if route.startswith(("/health", "/metrics", "/emulation")) else log.info
                 write("request", route=route, method=scope["method"], status=status, seconds=round(seconds, 4))
+                if work is not traces.OFF:
+                    _describe(work, scope["method"], route, status, request_id)
+
+
+def _describe(work: traces.Span, method: str, route: str, status: int, request_id: str) -> None:
+    work.rename(f"{method} {route}")
+    work.note("http.request.method", method)
+    work.note("http.route", route)
+    work.note("http.response.status_code", status)
+    work.note("parley.request", request_id)
+    if status >= 500:
+        work.fail(str(status))
 
 
 def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **options: Any) -> FastAPI:
@@ -84,7 +99,7 @@ def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:
-        async with process.watched(), lifespan(app):
+        async with process.watched(), traces.exporting(name, VERSION, settings), lifespan(app):
             yield
 
     app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=life, **options)

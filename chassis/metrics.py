@@ -91,6 +91,15 @@ gc_pause = Histogram(
     buckets=FAST_BUCKETS,
 )
 
+trace_spans = Counter(
+    "parley_trace_spans",
+    "Spans of traces by what became of them (exported, failed, dropped); a rise of failed means that the collector is "
+    "away or refuses, of dropped that it is slower than spans are made.",
+    ["result"],
+)
+for _result in ("exported", "failed", "dropped"):
+    trace_spans.labels(_result)
+
 
 def forget_process(pid: int) -> None:
     """Drop the live gauges of a worker process that ended."""

@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "protocol": {"protocol"},
     "chassis": {"chassis", "protocol"},
     "launcher": {"launcher", "chassis", "protocol"},
+    "observability": {"observability", "chassis", "protocol"},
     **{service: {service, "chassis", "protocol"} for service in SERVICES},
 }
 
@@ -30,11 +31,15 @@ HOMES = {
     ),
     "google": ("protocol/*.py",),
     "gunicorn": ("chassis/server.py",),
-    "httpx": ("gateway/keys.py", "launcher/readiness.py", "launcher/ring.py"),
+    "httpx": ("gateway/keys.py", "launcher/readiness.py", "launcher/ring.py", "observability/nats_exporter.py"),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
     "nats": ("chassis/bus.py",),
-    "prometheus_client": ("*/metrics.py",),
+    "opentelemetry": ("chassis/traces.py",),
+    "prometheus_client": (
+        "*/metrics.py",
+        "observability/nats_exporter.py",
+    ),  # the latter's metrics are made by each scrape
     "pydantic": ("*/settings.py", "auth_service/bodies.py"),
     "pydantic_settings": ("chassis/settings.py",),
     "sqlalchemy": (
