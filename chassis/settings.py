@@ -1,17 +1,19 @@
 """Settings from the environment: the only reader of `os.environ`.
 
 Each service derives its own class and keeps every number (limit, timeout) there. A bad value ends the start with one
-line that names the setting.
+line that names the setting. A secret or an address may stand in a file instead, which `<NAME>_FILE` names: that is how
+containers are given secrets, and an environment is easily shown to others.
 """
 
 import os
 import sys
 from ipaddress import ip_network
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Any, Self
 
 from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
 Seconds = Annotated[float, Field(gt=0)]
@@ -26,6 +28,31 @@ CommaSeparated = Annotated[list[str], NoDecode, BeforeValidator(_split)]
 
 class BadSetting(ValueError):
     """A setting cannot be used; the text is one line for the operator."""
+
+
+class _Files(PydanticBaseSettingsSource):
+    """Values from the files that `<NAME>_FILE` names, for secrets and for addresses, which may hold one."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        """Return what the file of a setting holds, or None; raise `BadSetting` when it cannot be read."""
+        name = field_name.upper()
+        file = os.environ.get(f"{name}_FILE")
+        if not file or not (field.annotation is SecretStr or name.endswith("_URL")):
+            return None, field_name, False
+        if os.environ.get(name):
+            raise BadSetting(f"{name} and {name}_FILE are both set; one of them has to go")
+        try:
+            value = Path(file).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
+            raise BadSetting(f"{name}_FILE={file!r}: {getattr(error, 'strerror', None) or 'not a text'}") from None
+        if not value:
+            raise BadSetting(f"{name}_FILE={file!r}: the file is empty")
+        return value, field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        """Return the values that come from files."""
+        found = {name: self.get_field_value(field, name)[0] for name, field in self.settings_cls.model_fields.items()}
+        return {name: value for name, value in found.items() if value is not None}
 
 
 class Settings(BaseSettings):
@@ -87,6 +114,18 @@ class Settings(BaseSettings):
         default=[],
         description="Origins of pages that may call us, by comma; default localhost and 127.0.0.1 at GATEWAY_PORT.",
     )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take values from the code, else the environment, else the files that it names."""
+        return init_settings, env_settings, _Files(settings_cls)
 
     @field_validator("forwarded_allow_ips")
     @classmethod

@@ -16,7 +16,10 @@ NATS = "nats"
 NATS_HOST = "127.0.0.1"
 """Only processes of this machine talk to this NATS."""
 
-_NOT_PASSED_ON = ("NATS_URL", "NATS_USER", "NATS_PASSWORD", *VARIABLES.values())
+_NOT_PASSED_ON = (
+    *("NATS_URL", "NATS_URL_FILE", "NATS_USER", "NATS_PASSWORD", "NATS_PASSWORD_FILE"),
+    *VARIABLES.values(),
+)
 
 
 @dataclass(frozen=True, slots=True)
