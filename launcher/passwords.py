@@ -4,7 +4,7 @@ import os
 import secrets
 from pathlib import Path
 
-VARIABLES = {name: f"NATS_{name.upper()}_PASSWORD" for name in ("gateway", "auth", "chat")}
+VARIABLES = {name: f"NATS_{name.upper()}_PASSWORD" for name in ("gateway", "auth", "chat", "operator")}
 """NATS user to the variable that nats/nats.conf takes its password from."""
 
 _BYTES = 24

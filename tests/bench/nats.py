@@ -24,12 +24,15 @@ def program() -> str:
 class NatsServer:
     """One nats-server. `kill` and `start` keep port, store and passwords."""
 
-    def __init__(self, directory: Path, config: Path = CONFIG, port: int | None = None) -> None:
+    def __init__(
+        self, directory: Path, config: Path = CONFIG, port: int | None = None, monitored: bool = False
+    ) -> None:
         self.directory = directory
         self.config = config
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
-        self.passwords = {user: f"{user}-password-of-a-test" for user in ("gateway", "auth", "chat")}
+        self.monitor_port = free_port() if monitored else 0
+        self.passwords = {user: f"{user}-password-of-a-test" for user in ("gateway", "auth", "chat", "operator")}
         self.log = directory / "nats.log"
         self._process: subprocess.Popen[bytes] | None = None
         directory.mkdir(parents=True, exist_ok=True)
@@ -66,7 +69,7 @@ class NatsServer:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), "--config", str(self.config)],
+                [program(), "--config", str(self.config), "--http_port", str(self.monitor_port)],
                 env=environment,
                 stdout=log,
                 stderr=log,

@@ -84,7 +84,7 @@ def test_settings_of_a_part_are_checked(monkeypatch: pytest.MonkeyPatch) -> None
 def test_passwords_are_made_once(tmp_path: Path) -> None:
     """Each user has its own long password; a second call gives the same, and only the owner can read the file."""
     first = passwords.load_or_make(tmp_path / "secrets")
-    assert set(first) == {"gateway", "auth", "chat"}
+    assert set(first) == {"gateway", "auth", "chat", "operator"}
     assert len(set(first.values())) == 3
     assert all(len(password) >= 40 for password in first.values())
     assert passwords.load_or_make(tmp_path / "secrets") == first

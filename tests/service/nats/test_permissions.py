@@ -18,7 +18,10 @@ from nats.errors import NoRespondersError
 
 from tests.bench.nats import CONFIG, NatsServer
 
-USERS = ("gateway", "chat", "auth")
+USERS = ("gateway", "chat", "auth", "operator")
+
+STREAMS = ("ROOMS", "USERS", "CHANNELS", "REVOCATIONS", "PRESENCE")
+OPERATOR_VERBS = ("UPDATE", "DELETE", "SNAPSHOT", "RESTORE", "PEER.REMOVE", "LEADER.STEPDOWN")
 
 MAY_PUBLISH = {
     "gateway": {
@@ -66,6 +69,11 @@ MAY_PUBLISH = {
         "$JS.API.STREAM.CREATE.REVOCATIONS",
         "$JS.API.DIRECT.GET.REVOCATIONS",
     },
+    "operator": {
+        *(f"$JS.API.STREAM.INFO.{stream}" for stream in STREAMS),
+        *(f"$JS.API.STREAM.{verb}.{stream}" for verb in OPERATOR_VERBS for stream in STREAMS),
+        "$JS.SNAPSHOT.ACK.ROOMS.x",
+    },
 }
 NOBODY_MAY_PUBLISH = {
     "anything",
@@ -80,6 +88,7 @@ NOBODY_MAY_PUBLISH = {
     "_INBOX_gateway.a.b",
     "_INBOX_chat.a.b",
     "_INBOX_auth.a.b",
+    "_INBOX_operator.a.b",
     "_INBOX.a",
     "$SRV.PING",
     "$SYS.REQ.SERVER.PING",
@@ -90,8 +99,8 @@ NOBODY_MAY_PUBLISH = {
     "$JS.ACK.ROOMS.c.1.1.1.1.1",
     *(
         f"$JS.API.STREAM.{verb}.{stream}"
-        for verb in ("DELETE", "PURGE", "UPDATE", "MSG.DELETE", "SNAPSHOT", "RESTORE")
-        for stream in ("ROOMS", "USERS", "PRESENCE", "REVOCATIONS")
+        for verb in ("PURGE", "MSG.DELETE")
+        for stream in STREAMS
     ),
 }
 
@@ -121,6 +130,7 @@ MAY_SUBSCRIBE = {
         ("auth.ticket.redeem", "auth"),
         ("$SRV.STATS", ""),
     },
+    "operator": {("_INBOX_operator.a.*", "")},
 }
 NOBODY_MAY_SUBSCRIBE = {
     (">", ""),
