@@ -25,6 +25,7 @@ _SETTINGS = {
     "auth": ("auth_service.settings", "Settings"),
     "chat": ("chat_service.settings", "Settings"),
     "launcher": ("launcher.settings", "LauncherSettings"),
+    "nats-exporter": ("observability.settings", "ExporterSettings"),
 }
 _METRICS = {"every-service": "chassis", "gateway": "gateway", "auth": "auth_service", "chat": "chat_service"}
 
@@ -40,6 +41,7 @@ def _settings(kind: type[Settings], inherited: bool) -> str:
     for name, field in kind.model_fields.items():
         if inherited or name not in common:
             default = field.get_default(call_default_factory=True)
+            default = ",".join(default) if isinstance(default, list) else default
             shown = "" if default in ("", [], None) or "Secret" in type(default).__name__ else f"`{default}`"
             rows.append((f"`{name.upper()}`", shown, field.description))
     return _rows(("setting", "default", "meaning"), rows)

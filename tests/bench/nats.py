@@ -69,7 +69,7 @@ class NatsServer:
         }
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [program(), "--config", str(self.config), "--http_port", str(self.monitor_port)],
+                [program(), "--config", str(self.config), *self._monitoring()],
                 env=environment,
                 stdout=log,
                 stderr=log,
@@ -99,6 +99,9 @@ class NatsServer:
         """Kill it, and start it again on the same port and store."""
         self.kill()
         self.start()
+
+    def _monitoring(self) -> list[str]:
+        return ["--http_port", str(self.monitor_port)] if self.monitor_port else []
 
     def _answers(self) -> bool:
         try:
