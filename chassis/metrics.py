@@ -70,6 +70,11 @@ process_memory = Gauge(
     "Memory that the processes hold, summed; a rise without more connections means a leak.",
     multiprocess_mode="livesum",
 )
+memory_limit = Gauge(
+    "parley_memory_limit_bytes",
+    "Memory that the container may use, or that the machine has; who holds more is killed.",
+    multiprocess_mode="livemin",
+)
 process_open_fds = Gauge(
     "parley_process_open_fds",
     "File descriptors open in the process that has most; at parley_process_max_fds no connection is accepted.",

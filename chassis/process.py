@@ -10,7 +10,7 @@ import os
 import resource
 import time
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -24,6 +24,8 @@ KEPT = 10_000
 _DESCRIPTORS = (Path("/proc/self/fd"), Path("/dev/fd"))
 """Linux, and what macOS has instead."""
 _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+_MEMORY_LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"))
+"""Where a container sees its own limit: cgroups of version 2 and 1."""
 
 
 @asynccontextmanager
@@ -68,6 +70,7 @@ class Pauses:
 async def _sample(pauses: Pauses) -> None:
     metrics.process_started.set(time.time())
     metrics.processes.set(1)
+    metrics.memory_limit.set(memory_limit_bytes())
     loop = asyncio.get_running_loop()
     counted, cost_due = 0.0, 0.0
     while True:
@@ -109,3 +112,10 @@ def resident_bytes() -> int:
     if statm.exists():
         return int(statm.read_text().split()[1]) * _PAGE_BYTES
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # macOS counts it in bytes
+
+
+def memory_limit_bytes(files: Iterable[Path] = _MEMORY_LIMITS) -> int:
+    """Return the least of the container's limits, which stand in `files`, and the memory of the machine."""
+    texts = [file.read_text().strip() for file in files if file.exists()]
+    # Without a limit the first says "max", the second a number beyond any machine.
+    return min([int(text) for text in texts if text.isdigit()] + [os.sysconf("SC_PHYS_PAGES") * _PAGE_BYTES])

@@ -3,6 +3,7 @@
 import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 
 from fastapi import FastAPI
 
@@ -11,10 +12,11 @@ from chassis import logs
 from chassis.bus import Bus
 from chassis.health import Health
 from chassis.lifecycle import Background
-from gateway import endpoints, server_api
+from gateway import endpoints, metrics, server_api
 from gateway.authentication import Authenticator
 from gateway.chat import Chat
 from gateway.control import Control
+from gateway.drain import Drain
 from gateway.emulation import Emulation
 from gateway.hub import Hub
 from gateway.keys import Keys
@@ -23,6 +25,7 @@ from gateway.outbox import Postman
 from gateway.parts import Parts
 from gateway.presence import Presence
 from gateway.publishing import Publisher
+from gateway.rebalance import Rebalance, load
 from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.server_api import ServerAPI
@@ -44,6 +47,7 @@ def create_from_environment() -> FastAPI:
 def create(settings: GatewaySettings) -> FastAPI:
     """Return the gateway as a FastAPI application; its parts live as long as its lifespan."""
     health = Health()
+    drain = Drain(health, settings)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -55,7 +59,8 @@ def create(settings: GatewaySettings) -> FastAPI:
             namespaces = Namespaces.load(settings)
             relay = Relay(bus, hub, background, settings, namespaces)
             node = new_id()
-            presence = Presence(node, bus, hub, settings)
+            presence = Presence(node, bus, hub, settings, partial(load, drain))
+            rebalance = Rebalance(node, presence, drain, settings)
             keys = Keys(settings)
 
             def end_session(session: str) -> int:
@@ -98,6 +103,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 await bus.connect()
                 background.loop("relay", relay.run)
                 background.loop("presence", presence.run)
+                background.loop("rebalance", rebalance.run)
                 background.loop("emulation", emulation.run)
                 background.loop("revocations", revocations.follow)
                 background.loop("control", control.listen)
@@ -107,10 +113,21 @@ def create(settings: GatewaySettings) -> FastAPI:
             stack.push_async_callback(presence.withdraw)
             # What exists now lives as long as the process: keep it out of every later garbage collection.
             gc.freeze()
+            metrics.connections_limit.set(settings.max_connections)
             log.info("started", node=node)
             yield
 
-    app = frame.create(SERVICE, settings, health, lifespan, docs_url=None, redoc_url=None, openapi_url=None)
+    app = frame.create(
+        SERVICE,
+        settings,
+        health,
+        lifespan,
+        internal_port=settings.gateway_internal_port,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+    )
+    app.state.leave = drain.leave
     server_api.add_to(app)
-    endpoints.add_to(app, settings)
+    endpoints.add_to(app, settings, drain)
     return app

@@ -10,6 +10,11 @@ connections = Gauge(
     ["transport"],
     multiprocess_mode="livesum",
 )
+connections_limit = Gauge(
+    "parley_connections_limit",
+    "Connections that the processes behind this address may hold together (MAX_CONNECTIONS each).",
+    multiprocess_mode="livesum",
+)
 accepted = Counter(
     "parley_connections_accepted",
     "Connections accepted, by transport; a rise without more users means clients reconnect, one of others than "
@@ -130,4 +135,33 @@ orders = Counter(
 bad_frames = Counter("parley_bad_frames", "Frames that could not be decoded; a rise means a broken or hostile client.")
 unread = Counter(
     "parley_stalls", "Clients that left their socket unread; a rise means slow networks or too much traffic for them."
+)
+draining = Gauge(
+    "parley_draining",
+    "Processes that are on their way out since SIGTERM; for longer than the drain takes means that they do not end.",
+    multiprocess_mode="livesum",
+)
+drain_remaining = Gauge(
+    "parley_drain_remaining",
+    "Connections of processes on their way out; falls to 0 over GATEWAY_DRAIN_SECONDS, or clients are cut off at once.",
+    multiprocess_mode="livesum",
+)
+drain_closed = Counter(
+    "parley_drain_closed",
+    "Connections asked to go elsewhere, one by one, because their process ends; a rise means a deploy or a scale-in.",
+)
+drain_forced = Counter(
+    "parley_drain_forced",
+    "Connections closed all at once at the end of a process; any rise means it was told to hurry.",
+)
+rebalanced = Counter(
+    "parley_rebalanced",
+    "Connections asked to go elsewhere because their process had far more than the others; a rise without end means "
+    "that the load balancer sends them back.",
+)
+to_mean = Gauge(
+    "parley_connections_to_mean_ratio",
+    "Connections of the fullest process here as a ratio to the mean of all gateway processes; a rise above 1 plus "
+    "REBALANCE_MARGIN means that new connections are spread unevenly.",
+    multiprocess_mode="livemax",
 )

@@ -30,6 +30,16 @@ def test_memory_is_what_the_process_holds() -> None:
     assert process.resident_bytes() - before > 60 << 20, len(taken)
 
 
+def test_the_least_limit_of_memory_counts(tmp_path: Path) -> None:
+    """A container's limit counts in either form; without one, it is the machine's memory."""
+    machine = process.memory_limit_bytes([tmp_path / "not there"])
+    limit = tmp_path / "limit"
+    for text, expected in (("104857600\n", 104857600), ("max\n", machine), ("9223372036854771712\n", machine)):
+        limit.write_text(text)
+        assert process.memory_limit_bytes([limit]) == expected
+    assert 64 << 20 < machine < 1 << 50
+
+
 def test_pauses_are_kept_until_they_are_taken() -> None:
     """A collection is kept aside, and handed out once."""
     pauses = process.Pauses()
