@@ -1,0 +1,1 @@
+"""What putting Parley onto other machines needs: secrets, images, and the probe that is inside them."""
