@@ -21,7 +21,8 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
-from chassis import logs, metrics
+from chassis import logs, metrics, traces
+from chassis.encryption import Encryption
 from chassis.settings import Settings
 from protocol.names import new_id
 
@@ -62,7 +63,10 @@ class Message:
 Receive = Callable[[Message], None]
 Respond = Callable[[bytes], Awaitable[None]]
 Serve = Callable[[bytes, Respond], Awaitable[None]]
-"""Takes a request's body and a way to answer; must return at once (spawn bounded work)."""
+"""Takes a request's body and a way to answer; must return at once (spawn bounded work).
+
+The span that the asker named, if any, is the current one meanwhile, and in tasks begun then.
+"""
 
 
 class Bus:
@@ -72,6 +76,7 @@ class Bus:
         self._settings = settings
         self._service = service
         self._client = Client()
+        self._encryption = Encryption(settings)
         self._inbox = f"_INBOX_{service}"
         self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
         self._services: list[Service] = []
@@ -94,7 +99,10 @@ class Bus:
 
     async def ready(self) -> str | None:
         """Health check: None when connected."""
-        return None if self.connected else "no connection to NATS"
+        if self.connected:
+            return None
+        why = self._encryption.why
+        return f"no connection to NATS: {why}" if why else "no connection to NATS"
 
     async def connect(self) -> None:
         """Connect, trying until NATS answers."""
@@ -103,7 +111,9 @@ class Bus:
             servers=settings.nats_servers,
             name=self._service,
             user=settings.nats_user or self._service,
-            password=settings.nats_password.get_secret_value(),
+            password=self._password,
+            tls=await self._encryption.trusted(),
+            tls_hostname=settings.nats_tls_hostname or None,
             inbox_prefix=self._inbox,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # any number of seconds
@@ -117,7 +127,7 @@ class Bus:
             closed_cb=self._closed,
         )
         await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
-        metrics.nats_connected.set(1)
+        self._connected()
         log.info("connected to NATS")
 
     async def withdraw(self) -> None:
@@ -196,7 +206,8 @@ class Bus:
             receive(_message(message))
 
         try:
-            return await self._client.subscribe(subject, cb=received)
+            with traces.apart():  # nats-py starts a task here, which outlives whatever asked for the subscription
+                return await self._client.subscribe(subject, cb=received)
         except errors.Error as error:
             raise Unavailable(type(error).__name__) from error
 
@@ -243,6 +254,16 @@ class Bus:
             await service.add_endpoint(endpoint)
         self._services.append(service)
 
+    def _password(self) -> str:
+        """Return the password; nats-py asks when it is about to be sent. Raises where it would go unencrypted."""
+        writer = getattr(self._client._transport, "_io_writer", None)
+        self._encryption.require(writer is not None and writer.get_extra_info("ssl_object") is not None)
+        return self._settings.nats_password.get_secret_value()
+
+    def _connected(self) -> None:
+        metrics.nats_connected.set(1)
+        self._encryption.made()
+
     def _check(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
         if not self._client.is_connected:
             raise Unavailable("no connection to NATS")
@@ -262,6 +283,7 @@ class Bus:
 
     async def _errored(self, error: Exception) -> None:
         metrics.nats_errors.labels(type(error).__name__).inc()
+        self._encryption.failed(error)
         if self._client.is_connected:
             log.warning("NATS error", error=type(error).__name__, detail=str(error)[:200])
 
@@ -274,7 +296,7 @@ class Bus:
             call()
 
     async def _reconnected(self) -> None:
-        metrics.nats_connected.set(1)
+        self._connected()
         metrics.nats_reconnects.inc()
         log.info("NATS connection made again")
         for call in self._on_connect:
@@ -298,7 +320,8 @@ def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
             except errors.Error as error:  # the asker's deadline deals with a lost answer
                 log.warning("answer not sent", error=type(error).__name__)
 
-        await serve(request.data, respond)
+        with traces.continued(request.headers):
+            await serve(request.data, respond)
 
     return handle
 
