@@ -21,7 +21,7 @@ def main() -> int:
         return asyncio.run(_migrate(settings))
     if arguments.command == "rotate-keys":
         return asyncio.run(_rotate(settings, compromised=arguments.compromised))
-    server.serve(create(settings), settings, settings.auth_port)
+    server.serve(create(settings), settings, settings.auth_port, settings.auth_internal_port)
     return 0
 
 

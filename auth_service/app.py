@@ -104,6 +104,7 @@ def create(settings: Settings, clock: Callable[[], float] = time.time) -> FastAP
         settings,
         health,
         lifespan,
+        internal_port=settings.auth_internal_port,
         docs_url="/auth/docs",
         redoc_url=None,
         openapi_url="/auth/openapi.json",

@@ -23,6 +23,8 @@ log = logs.get(__name__)
 VERSION = "0.1.0"
 _UNTRACED = ("/health", "/metrics", "/connection", "/emulation")
 """Paths of probes, and of what lasts as long as its client: commands are traced one by one."""
+_INTERNAL = ("/health/", "/metrics")
+"""Paths that answer on the internal port, when there is one."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -93,8 +95,33 @@ def _describe(work: traces.Span, method: str, route: str, status: int, request_i
         work.fail(str(status))
 
 
-def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **options: Any) -> FastAPI:
-    """Return a FastAPI application that stands like every service of ours; `options` go to FastAPI."""
+class InternalPort:
+    """ASGI middleware: health and metrics answer on one port, everything else on any other; the rest is 404."""
+
+    def __init__(self, app: ASGIApp, port: int) -> None:
+        self.app = app
+        self._port = port
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Judge by the port that the request came in on, which no client can choose by a header."""
+        if scope["type"] not in ("http", "websocket"):
+            await self.app(scope, receive, send)
+            return
+        came_in_on = (scope.get("server") or (None, None))[1]
+        asks_within = scope["type"] == "http" and scope["path"].startswith(_INTERNAL)
+        if asks_within is (came_in_on == self._port):
+            await self.app(scope, receive, send)
+        else:
+            await problem_response(404, "not_found", "nothing answers here")(scope, receive, send)
+
+
+def create(
+    name: str, settings: Settings, health: Health, lifespan: Lifespan, *, internal_port: int = 0, **options: Any
+) -> FastAPI:
+    """Return a FastAPI application that stands like every service of ours.
+
+    Health and metrics answer on `internal_port` alone, unless it is 0; `options` go to FastAPI.
+    """
     metrics.build_info.labels(VERSION).set(1)
 
     @asynccontextmanager
@@ -111,7 +138,9 @@ def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **
         expose_headers=["Retry-After", "X-Request-Id"],
         max_age=600,
     )
-    app.add_middleware(RequestLog)
+    if internal_port:
+        app.add_middleware(InternalPort, port=internal_port)
+    app.add_middleware(RequestLog)  # the outermost, so that it sees every answer
 
     @app.get("/health/live", include_in_schema=False)
     async def live() -> dict[str, str]:
@@ -121,6 +150,12 @@ def create(name: str, settings: Settings, health: Health, lifespan: Lifespan, **
     async def ready() -> Response:
         missing = await health.missing()
         body = {"status": "not ready" if missing else "ready", "missing": missing}
+        return JSONResponse(body, 503 if missing else 200)
+
+    @app.get("/health/started", include_in_schema=False)
+    async def started() -> Response:
+        missing = await health.started()
+        body = {"status": "starting" if missing else "started", "missing": missing}
         return JSONResponse(body, 503 if missing else 200)
 
     @app.get("/metrics", include_in_schema=False)

@@ -1,6 +1,7 @@
 """Liveness and readiness.
 
 Live touches nothing: it answers as long as the event loop turns. Ready asks everything and says what is missing.
+Started is for those who wait for a first start: yes once the process was ready, whatever happens later.
 """
 
 import asyncio
@@ -18,6 +19,8 @@ class Health:
     def __init__(self) -> None:
         self._checks: dict[str, Check] = {}
         self.draining = False
+        """Whether the process is on its way out: not ready, whatever works."""
+        self._was_ready = False
 
     def require(self, name: str, check: Check) -> None:
         """Make readiness depend on `check`."""
@@ -30,6 +33,14 @@ class Health:
         missing = {name: text for name, text in zip(names, found, strict=True) if text}
         if self.draining:
             missing["process"] = "shutting down"
+        return missing
+
+    async def started(self) -> dict[str, str]:
+        """Return what was missing so far for a first time of being ready; empty once there was one."""
+        if self._was_ready:
+            return {}
+        missing = await self.missing()
+        self._was_ready = self._was_ready or not missing
         return missing
 
     async def _ask(self, name: str) -> str | None:

@@ -11,11 +11,13 @@ from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, SecretStr, ValidationError, field_validator
+from pydantic import BeforeValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 Port = Annotated[int, Field(ge=1, le=65535)]
+PortOrNone = Annotated[int, Field(ge=0, le=65535)]
+"""A port, or 0 for none."""
 Seconds = Annotated[float, Field(gt=0)]
 
 
@@ -64,6 +66,15 @@ class Settings(BaseSettings):
     gateway_port: Port = Field(default=8000, description="Port of the gateway (page and WebSocket).")
     auth_port: Port = Field(default=8001, description="Port of the auth service.")
     chat_port: Port = Field(default=8002, description="Port of the chat service's HTTP side (health, metrics).")
+    gateway_internal_port: PortOrNone = Field(
+        default=0,
+        description="Port of the gateway where health and metrics answer, there alone; 0: they answer on GATEWAY_PORT.",
+    )
+    auth_internal_port: PortOrNone = Field(
+        default=0,
+        description="Port of the auth service where health and metrics answer, there alone; 0: they answer on "
+        "AUTH_PORT.",
+    )
     nats_port: Port = Field(default=4222, description="Port of nats-server, when NATS_URL is not set.")
     nats_url: str = Field(default="", description="NATS servers, comma-separated; default nats://127.0.0.1:$NATS_PORT.")
     nats_user: str = Field(default="", description="This service's NATS user; default the service's name.")
@@ -126,6 +137,14 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Take values from the code, else the environment, else the files that it names."""
         return init_settings, env_settings, _Files(settings_cls)
+
+    @field_validator("gateway_internal_port", "auth_internal_port")
+    @classmethod
+    def _apart(cls, port: int, info: ValidationInfo) -> int:
+        public = str(info.field_name).replace("_internal", "")
+        if port and port == info.data.get(public):
+            raise ValueError(f"it is the same as {public.upper()}; the two need ports of their own")
+        return port
 
     @field_validator("forwarded_allow_ips")
     @classmethod

@@ -33,7 +33,8 @@ def main() -> None:
         settings,
         settings.port,
         settings.gateway_workers,
-        settings.gateway_grace_seconds,
+        settings.grace_seconds,
+        settings.gateway_internal_port,
     )
 
 

@@ -39,8 +39,8 @@ _FRAMING_CODES = {1002: "framing", 1007: "framing", 1009: "too_big"}
 class Connection:
     """One connected client. Made when the handshake is accepted; ends once, with a code of the catalogue."""
 
-    open_count: ClassVar[int] = 0
-    """Connections of this process."""
+    everyone: ClassVar[set["Connection"]] = set()
+    """The connections of this process whose socket or stream is there."""
 
     def __init__(
         self,
@@ -69,7 +69,8 @@ class Connection:
         self.session = Session(settings, parts.namespaces, self.now() + settings.connect_seconds, ping_offset)
         self._outbox = Outbox(wire, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
         self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
-        Connection.open_count += 1
+        self._parting: DisconnectCode | None = None
+        Connection.everyone.add(self)
         metrics.connections.labels(wire.kind).inc()
         metrics.accepted.labels(wire.kind).inc()
 
@@ -113,7 +114,7 @@ class Connection:
             self.parts.hub.leave(self, self.session.identity.session)
         label, cause = _labels(ended, code)
         metrics.disconnects.labels(label, cause).inc()
-        Connection.open_count -= 1
+        Connection.everyone.discard(self)
         metrics.connections.labels(self._wire.kind).dec()
         seconds = self.now() - self._started
         metrics.connection_seconds.observe(seconds)
@@ -130,8 +131,11 @@ class Connection:
         self._cancel_stall()
 
     def shutdown(self) -> None:
-        """The process is being stopped; the socket closes itself."""
-        self._ended = self._ended or codes.SHUTDOWN
+        """The process ends now; the socket closes itself when this returns."""
+        if self._ended is None:
+            metrics.drain_forced.inc()
+            self._ended = codes.SHUTDOWN
+            self._outbox.empty()
 
     # What the hub and the operations need of us.
 
@@ -217,6 +221,17 @@ class Connection:
             self._outbox.empty()
         self._wire.end(code.code, code.reason)
 
+    def part(self, code: DisconnectCode, seconds: float) -> bool:
+        """End with `code` once the commands in hand are answered, or after `seconds`; False when it ends anyway."""
+        if self._ended is not None or self._parting is not None:
+            return False
+        self._parting = code
+        if self._working:
+            self._loop.call_later(seconds, self.end, code)
+        else:
+            self.end(code)
+        return True
+
     # Inside.
 
     def _tick(self) -> None:
@@ -269,6 +284,8 @@ class Connection:
             self.end(codes.SERVER_ERROR)
         finally:
             self._working = False
+            if self._parting is not None:
+                self.end(self._parting)
 
     def _next_batch(self) -> list[Command]:
         """Take the next command, or the run of subscribes to different channels that is next."""

@@ -10,15 +10,17 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.requests import HTTPConnection
 from fastapi.staticfiles import StaticFiles
+from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import logs
-from chassis.app import VERSION, Problem
+from chassis.app import VERSION, Problem, problem_response
 from chassis.bus import TooLarge, Unavailable
 from gateway import metrics
 from gateway.authentication import allowed_origin, optional_identity, ticket_protocol
 from gateway.connection import Connection
+from gateway.drain import Drain
 from gateway.emulation import Emulation, Gone
 from gateway.identity import Identity
 from gateway.parts import Parts
@@ -35,6 +37,7 @@ log = logs.get(__name__)
 JSON_PROTOCOL = "centrifuge-json"
 PROTOBUF_PROTOCOL = "centrifuge-protobuf"
 PROTOBUF_TYPE = "application/octet-stream"
+CONNECT_PATHS = "/connection/"
 WEBSOCKET_PATH = "/connection/websocket"
 MAX_BODY = 65536
 """Bytes of a posted frame, as on a WebSocket (`chassis/server.py`)."""
@@ -75,7 +78,7 @@ def connection_on(wire: Wire, codec: Codec, request: HTTPConnection, identity: I
 def is_full(connection: HTTPConnection) -> bool:
     """Tell whether this process holds as many connections as it may."""
     parts: Parts = connection.app.state.parts
-    return Connection.open_count >= parts.settings.max_connections
+    return len(Connection.everyone) >= parts.settings.max_connections
 
 
 def chosen_subprotocol(offered: list[str], ticket: str | None) -> str | None:
@@ -200,6 +203,24 @@ class StreamResponse(Response):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
+class Door:
+    """ASGI middleware: newcomers are refused once `drain` says so, before a ticket of theirs is used up."""
+
+    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+        self.app = app
+        self._drain = drain
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let in, or answer 503: a load balancer may send them elsewhere, and SDKs try again."""
+        if not (self._drain.refusing and scope["type"] != "lifespan" and scope["path"].startswith(CONNECT_PATHS)):
+            await self.app(scope, receive, send)
+            return
+        metrics.refused.labels("draining").inc()
+        refusal = problem_response(503, "shutting_down", "this process is being stopped; connect again", 1)
+        refusal.headers["Connection"] = "close"
+        await refusal(scope, receive, send)
+
+
 @router.get("/config.json", include_in_schema=False)
 async def config(connection: HTTPConnection) -> dict[str, str]:
     """Tell the page where the services are, so that one origin behind an ingress and three ports both work."""
@@ -246,7 +267,9 @@ def content_security_policy(settings: GatewaySettings) -> str:
     )
 
 
-def add_to(app: FastAPI, settings: GatewaySettings) -> None:
+def add_to(app: FastAPI, settings: GatewaySettings, drain: Drain) -> None:
     """Add every endpoint to `app`; the page last, since it answers any path."""
+    # Innermost, so that its answers are logged and carry the CORS headers too.
+    app.user_middleware.append(Middleware(Door, drain=drain))
     app.include_router(router)
     app.mount("/", Page(settings.web_dir, settings), name="page")

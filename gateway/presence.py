@@ -6,7 +6,9 @@ gateway that notices removes them and announces the leave. Nothing here is neede
 """
 
 import asyncio
+import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -49,7 +51,10 @@ _decoder = msgspec.json.Decoder(_Entry)
 class Presence:
     """The presence of this process's clients, and the view of everybody's."""
 
-    def __init__(self, gateway: str, bus: Bus, hub: Hub, settings: GatewaySettings) -> None:
+    def __init__(
+        self, gateway: str, bus: Bus, hub: Hub, settings: GatewaySettings, tell: Callable[[], bytes] = bytes
+    ) -> None:
+        """`tell` gives what the other processes are to know of this one; it goes with the lease."""
         self._gateway = gateway
         self._bus = bus
         self._hub = hub
@@ -57,6 +62,9 @@ class Presence:
         self._stream = Stream(bus, subjects.PRESENCE_STREAM)
         self._mine: dict[tuple[str, str], ClientInfo] = {}
         self._alive: set[str] = set()
+        self._tell = tell
+        self._told: dict[str, bytes] = {}
+        self._told_at = time.monotonic()
         self._waiting: deque[tuple[str, ClientInfo, bool]] = deque()
         self._work = asyncio.Event()
         self._watched: dict[str, Subscription] = {}
@@ -103,6 +111,10 @@ class Presence:
         async with self._watching:
             if channel not in self._watched:
                 self._watched[channel] = await self._bus.subscribe(address.presence, received)
+
+    def loads(self, seconds: float) -> dict[str, bytes]:
+        """Return process to what it told with its lease; nothing when that was read more than `seconds` ago."""
+        return dict(self._told) if time.monotonic() - self._told_at <= seconds else {}
 
     async def run(self) -> None:
         """Keep the lease, write changes, sweep after gateways that died. Runs for ever."""
@@ -183,7 +195,7 @@ class Presence:
                     self._renew_all = False
                     await self._stream.ensure(**_config(self._settings))
                     await self._renew()
-                await self._put(subjects.lease(self._gateway), b"", ttl)
+                await self._put(subjects.lease(self._gateway), self._tell(), ttl)
                 before, self._alive = self._alive, await self._leases()
                 if before - self._alive or not before:
                     await self._sweep()
@@ -201,8 +213,9 @@ class Presence:
 
     async def _leases(self) -> set[str]:
         records = [one async for one in self._stream.read_all(subjects.PRESENCE_LEASES)]
-        alive = {one.subject.rpartition(".")[2] for one in records if subjects.GONE not in one.headers}
-        return alive | {self._gateway}
+        self._told = {one.subject.rpartition(".")[2]: one.body for one in records if subjects.GONE not in one.headers}
+        self._told_at = time.monotonic()
+        return self._told.keys() | {self._gateway}
 
     async def _sweep(self) -> None:
         """Remove what gateways without a lease left behind; of several sweepers one wins each entry."""

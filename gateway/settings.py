@@ -1,5 +1,6 @@
 """The gateway's settings: every number it keeps to has its home here."""
 
+import math
 from pathlib import Path
 
 from pydantic import Field, SecretStr
@@ -7,13 +8,34 @@ from pydantic import Field, SecretStr
 from chassis.settings import Port, Seconds, Settings
 
 KIB = 1024
+GRACE_MARGIN_SECONDS = 10
+"""What a process may take to end once it has closed its connections."""
 
 
 class GatewaySettings(Settings):
     """What the gateway reads from the environment."""
 
     gateway_workers: int = Field(default=2, ge=1, le=64, description="Gateway processes on this machine.")
-    gateway_grace_seconds: int = Field(default=15, ge=1, description="How long a worker may take to end at SIGTERM.")
+    gateway_drain_delay_seconds: float = Field(
+        default=0,
+        ge=0,
+        description="At SIGTERM: how long newcomers are still let in while this gateway says that it is not ready, so "
+        "that whoever sends them forgets it first.",
+    )
+    gateway_drain_seconds: float = Field(
+        default=10,
+        ge=0,
+        description="After that: the time over which the connections that are left are closed, one by one.",
+    )
+    rebalance_margin: float = Field(
+        default=0.2, ge=0, description="How far above the mean of all gateway processes one may be, as a share of it."
+    )
+    rebalance_per_second: float = Field(
+        default=10, ge=0, description="Connections that a process above that sends elsewhere per second; 0: none."
+    )
+    rebalance_seconds: Seconds = Field(
+        default=30, description="How often a process compares its connections with the others'."
+    )
     web_dir: Path = Field(default=Path("web/dist"), description="Directory of the built page.")
     public_auth_url: str = Field(
         default="", description="Where clients reach the auth service; default http://localhost:$AUTH_PORT/auth."
@@ -109,6 +131,11 @@ class GatewaySettings(Settings):
     def port(self) -> Port:
         """The port this service listens on."""
         return self.gateway_port
+
+    @property
+    def grace_seconds(self) -> int:
+        """How long this gateway may take to end after SIGTERM; whoever started it must not kill it sooner."""
+        return math.ceil(self.gateway_drain_delay_seconds + self.gateway_drain_seconds) + GRACE_MARGIN_SECONDS
 
     @property
     def auth_url(self) -> str:

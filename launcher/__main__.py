@@ -23,12 +23,11 @@ def main() -> int:
     try:
         settings = LauncherSettings.load()
         listed = parts.read_procfile(parts.PROCFILE.read_text(), settings)
-        for part in listed:
-            parts.check_settings(part)
+        graces = {part.name: parts.check_settings(part) for part in listed}
         data_dir = preflight.prepare_directory(settings.data_dir)
         lock = preflight.lock_directory(data_dir)
         preflight.check_ports(listed)
-        plans = _plans(listed, settings, data_dir)
+        plans = _plans(listed, graces, settings, data_dir)
     except BadSetting as error:
         return _refuse(f"bad setting {error}")
     except (preflight.Refused, parts.BadProcfile, OSError) as error:
@@ -51,8 +50,10 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _plans(listed: list[Part], settings: LauncherSettings, data_dir: Path) -> list[tuple[Part, Plan]]:
-    """Return how each part is to be run."""
+def _plans(
+    listed: list[Part], graces: dict[str, float], settings: LauncherSettings, data_dir: Path
+) -> list[tuple[Part, Plan]]:
+    """Return how each part is to be run; `graces` are the seconds that they ask for to end."""
     base = environment()
     if base.get("NATS_URL"):
         say("NATS_URL is not used here: this command runs its own NATS")
@@ -64,7 +65,8 @@ def _plans(listed: list[Part], settings: LauncherSettings, data_dir: Path) -> li
             raise preflight.Refused(f"{part.command[0]} is missing; `make run` installs it")
         own = parts.environment(part, base, data_dir, secrets)
         log = settings.data_dir / "logs" / f"{part.name}.log"
-        plans.append((part, Plan(part.name, [program, *part.command[1:]], own, log, parts.ROOT)))
+        patience = parts.patience(graces[part.name], settings)
+        plans.append((part, Plan(part.name, [program, *part.command[1:]], own, log, parts.ROOT, patience)))
     return plans
 
 

@@ -50,44 +50,46 @@ def check_ports(parts: list[Part]) -> None:
     """Raise `Refused` when two parts want the same port, or one wants a port that is not to be had."""
     wanted: dict[int, str] = {}
     for part in parts:
-        if part.port in wanted:
-            raise Refused(f"{wanted[part.port]} and {part.port_setting} are both {part.port}; each needs its own")
-        wanted[part.port] = part.port_setting
+        for setting, port in part.ports.items():
+            if port in wanted:
+                raise Refused(f"{wanted[port]} and {setting} are both {port}; each needs its own")
+            wanted[port] = setting
     problems = [problem for part in parts if (problem := port_problem(part))]
     if problems:
         raise Refused("\nparley: ".join(problems))
 
 
 def port_problem(part: Part) -> str | None:
-    """Return why `part` could not listen on its port, or None. Listens there for a moment."""
-    family = socket.AF_INET6 if ":" in part.host else socket.AF_INET
+    """Return why `part` could not listen on one of its ports, or None. Listens there for a moment."""
+    problems = (_problem(part.host, port, setting) for setting, port in part.ports.items())
+    return next(filter(None, problems), None)
+
+
+def _problem(host: str, port: int, setting: str) -> str | None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as the servers do: an old connection is no hindrance
+        # As the servers do: an old connection is no hindrance.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind((part.host, part.port))
+            probe.bind((host, port))
             probe.listen(1)
         except OSError as error:
-            return _why(part, error)
-    if part.host == LOCALHOST and _answers("::1", part.port):
-        return _taken(part, "::1 (where `localhost` leads first)")
+            return _why(host, port, setting, error)
+    if host == LOCALHOST and _answers("::1", port):
+        return _taken("::1 (where `localhost` leads first)", port, setting)
     return None
 
 
-def _why(part: Part, error: OSError) -> str:
+def _why(host: str, port: int, setting: str, error: OSError) -> str:
     if error.errno == errno.EADDRINUSE:
-        return _taken(part, part.host)
+        return _taken(host, port, setting)
     if error.errno == errno.EACCES:
-        return (
-            f"port {part.port} ({part.port_setting}) may not be used by this user; set {part.port_setting} above 1023"
-        )
-    return f"BIND_HOST={part.host} is no address of this machine: {error.strerror}"
+        return f"port {port} ({setting}) may not be used by this user; set {setting} above 1023"
+    return f"BIND_HOST={host} is no address of this machine: {error.strerror}"
 
 
-def _taken(part: Part, where: str) -> str:
-    setting = part.port_setting
-    return f"port {part.port} ({setting}) is taken on {where}; stop what listens there or set {setting}"
+def _taken(where: str, port: int, setting: str) -> str:
+    return f"port {port} ({setting}) is taken on {where}; stop what listens there or set {setting}"
 
 
 def _answers(host: str, port: int) -> bool:

@@ -20,13 +20,14 @@ class GaveUp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a part is run."""
+    """How a part is run, and how long it may take to stop."""
 
     name: str
     command: list[str]
     environment: dict[str, str]
     log: Path
     directory: Path
+    stop_seconds: float
 
 
 class Supervised:
@@ -69,9 +70,9 @@ class Supervised:
             return
         _signal(process, signal.SIGTERM)
         try:
-            await asyncio.wait_for(process.wait(), self._settings.stop_seconds)
+            await asyncio.wait_for(process.wait(), self._plan.stop_seconds)
         except TimeoutError:
-            say(f"{self.name} did not stop within {self._settings.stop_seconds:g} s; killing it")
+            say(f"{self.name} did not stop within {self._plan.stop_seconds:g} s; killing it")
             self.kill()
             await process.wait()
 

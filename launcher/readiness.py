@@ -18,7 +18,7 @@ async def missing(client: httpx.AsyncClient, part: Part) -> str | None:
         return await _missing_of_nats(host, part.port)
     address = f"[{host}]" if ":" in host else host
     for _ in range(ASK_TIMES):
-        lack = await _missing_of_service(client, f"http://{address}:{part.port}/health/ready")
+        lack = await _missing_of_service(client, f"http://{address}:{part.internal_port or part.port}/health/ready")
         if lack is not None:
             return lack
     return None

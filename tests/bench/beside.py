@@ -30,6 +30,7 @@ class GatewayBeside:
             "DATA_DIR": str(ring.directory),
             "NATS_URL": nats_url,
             "LOG_FORMAT": "json",
+            "GATEWAY_DRAIN_SECONDS": "0",  # tests that end one are in a hurry, unless they say otherwise
             name: value,
             **settings,
         }
