@@ -9,7 +9,7 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance soak lint types locks page docs clean venv run-deps test-deps
+.PHONY: help run test conformance soak lint types locks page docs dashboards clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -38,6 +38,9 @@ types: test-deps ## Check types (mypy --strict)
 docs: test-deps ## Write the tables of settings, metrics and codes into docs/
 	$(BIN)/python -m docs.tables
 	$(BIN)/python -m docs.asyncapi
+
+dashboards: test-deps ## Write Grafana's dashboards from observability/dashboards
+	$(BIN)/python -m observability.dashboards
 
 page: web/dist/index.html ## Build the page, when its sources changed
 
