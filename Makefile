@@ -3,7 +3,7 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := protocol chassis gateway auth_service chat_service launcher observability
+PACKAGES := protocol chassis gateway auth_service chat_service launcher observability deploy
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)

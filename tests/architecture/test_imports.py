@@ -13,6 +13,7 @@ MAY_IMPORT = {
     "protocol": {"protocol"},
     "chassis": {"chassis", "protocol"},
     "launcher": {"launcher", "chassis", "protocol"},
+    "deploy": {"deploy", "chassis", "protocol"},
     "observability": {"observability", "chassis", "protocol"},
     **{service: {service, "chassis", "protocol"} for service in SERVICES},
 }
@@ -20,7 +21,7 @@ MAY_IMPORT = {
 HOMES = {
     "alembic": ("chassis/database.py", "*/migrations/*.py"),
     "argon2": ("auth_service/passwords.py",),
-    "cryptography": ("auth_service/keyring.py",),
+    "cryptography": ("auth_service/keyring.py", "deploy/certificates.py"),
     "fastapi": (
         "chassis/app.py",
         "chassis/server.py",
