@@ -20,6 +20,7 @@ from auth_service.tickets import Tickets
 from auth_service.tokens import Claims
 from chassis.app import Problem
 from chassis.database import DatabaseUnavailable
+from chassis.metrics import start_at_zero
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class Counted(APIRoute):
     def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
         """Return FastAPI's own, wrapped."""
         serve = super().get_route_handler()
+        start_at_zero(metrics.requests, (self.name, "ok"), (self.name, "unavailable"))
 
         async def counted(request: Request) -> Response:
             result = "internal"

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS
+from chassis.metrics import FAST_BUCKETS, start_at_zero
 
 requests = Counter(
     "parley_auth_requests",
@@ -75,3 +75,7 @@ rows_removed = Counter(
     "Expired rows removed, by table; flat while sessions are made means the cleaning does not run.",
     ["table"],
 )
+
+start_at_zero(address_refusals, "password", "guest", "session")
+start_at_zero(rows_removed, "tickets", "refresh_tokens", "sessions", "revocations", "failures", "guests")
+start_at_zero(tickets, "issued", "redeemed", "refused", "unavailable")

@@ -102,8 +102,19 @@ trace_spans = Counter(
     "away or refuses, of dropped that it is slower than spans are made.",
     ["result"],
 )
-for _result in ("exported", "failed", "dropped"):
-    trace_spans.labels(_result)
+
+
+def start_at_zero(metric: Counter | Gauge, *values: str | tuple[str, ...]) -> None:
+    """Show `metric` with 0 for these values of its labels from the start: what was never seen has no rate.
+
+    Several labels take tuples. Only for values known beforehand; others appear when they are first counted.
+    """
+    for value in values:
+        metric.labels(*(value if isinstance(value, tuple) else (value,)))
+
+
+start_at_zero(trace_spans, "exported", "failed", "dropped")
+start_at_zero(nats_errors, "Error", "SlowConsumerError", "StaleConnectionError", "UnexpectedEOF")
 
 
 def forget_process(pid: int) -> None:

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS
+from chassis.metrics import FAST_BUCKETS, start_at_zero
 
 commands = Counter(
     "parley_chat_commands",
@@ -63,6 +63,11 @@ archive_lag = Gauge(
     "Records of the log not yet in the archive; a rise means the database is slow or away, and history lags.",
     multiprocess_mode="livemax",
 )
+archive_misfit = Gauge(
+    "parley_chat_archive_misfit",
+    "1 while the archive is not of the log that is there: history is refused until an operator restores or rebuilds.",
+    multiprocess_mode="livemax",
+)
 archive_batches = Counter(
     "parley_chat_archive_batches",
     "Batches offered to the archive, by result (stored, or lost to another replica).",
@@ -77,3 +82,7 @@ poison = Counter(
     "parley_chat_poison_records",
     "Records of the log that could not be read and were skipped; any rise means something else wrote to the log.",
 )
+
+start_at_zero(duplicates, "memory", "archive", "nats")
+start_at_zero(archive_batches, "stored", "lost")
+start_at_zero(archive_failures, "log", "database")

@@ -32,8 +32,6 @@ from protocol.frames import BadFrame, Codec
 log = logs.get(__name__)
 
 _PING = Shared(Reply())
-_CLIENT_CODES = {1000: "client", 1001: "client", 1005: "client", 1006: "network"}
-_FRAMING_CODES = {1002: "framing", 1007: "framing", 1009: "too_big"}
 
 
 class Connection:
@@ -327,7 +325,7 @@ class Connection:
 def _labels(ended: DisconnectCode | None, code: int) -> tuple[str, str]:
     """Return close code and cause as metrics count them: of known ones only, for the server API makes up others."""
     if ended is not None:
-        known = codes.DISCONNECTS.get(ended.code)
-        return (str(known.code), known.reason.replace(" ", "_")) if known else ("custom", "custom")
-    named = _CLIENT_CODES | _FRAMING_CODES
-    return (str(code), named[code]) if code in named else ("other", "client")
+        known = ended.code in codes.DISCONNECTS
+        return (str(ended.code), metrics.cause_of(ended.code)) if known else ("custom", "custom")
+    cause = metrics.CLOSED_BY_CLIENT.get(code)
+    return (str(code), cause) if cause else ("other", "client")

@@ -2,7 +2,21 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS
+from chassis.metrics import FAST_BUCKETS, start_at_zero
+from protocol.client import REQUESTS
+from protocol.codes import DISCONNECTS
+
+TRANSPORTS = ("websocket", "http_stream", "sse")
+CLOSED_BY_CLIENT = {
+    1000: "client",
+    1001: "client",
+    1005: "client",
+    1006: "network",
+    1002: "framing",
+    1007: "framing",
+    1009: "too_big",
+}
+"""Close codes that are not our choice, with the cause as `disconnects` names it."""
 
 connections = Gauge(
     "parley_connections",
@@ -80,10 +94,14 @@ fanout_seconds = Histogram(
 )
 stage_seconds = Histogram(
     "parley_delivery_stage_seconds",
-    "Delivery latency by stage: accepted (command taken) to stored (acknowledged), stored to fanned_out (on sockets).",
+    "Delivery latency by stage: stored (a gateway took the command, to acknowledged), fanned_out (NATS stored it, to "
+    "written to the sockets here), total (the chat service accepted it, to written to the sockets here).",
     ["stage"],
     buckets=FAST_BUCKETS,
 )
+stored = stage_seconds.labels("stored")
+fanned_out = stage_seconds.labels("fanned_out")
+delivered = stage_seconds.labels("total")
 overflows = Counter(
     "parley_queue_overflows",
     "Queues that were full, by queue; each ended a connection or was repaired from the log.",
@@ -165,3 +183,25 @@ to_mean = Gauge(
     "REBALANCE_MARGIN means that new connections are spread unevenly.",
     multiprocess_mode="livemax",
 )
+
+
+def cause_of(code: int) -> str:
+    """Return what `disconnects` calls an ending of the catalogue."""
+    return DISCONNECTS[code].reason.replace(" ", "_")
+
+
+for _by_transport in (connections, accepted):
+    start_at_zero(_by_transport, *TRANSPORTS)
+start_at_zero(refused, "full", "draining", "unavailable", "foreign_origin", "invalid_token", "invalid_ticket")
+start_at_zero(emulated, "here", "passed_on", "gone", "unavailable")
+start_at_zero(
+    authenticated, "ok", "token_expired", "invalid_token", "session_revoked", "bad_request", "unavailable,_retry"
+)
+start_at_zero(disconnects, *((str(code), cause) for code, cause in CLOSED_BY_CLIENT.items()))
+start_at_zero(disconnects, *((str(code), cause_of(code)) for code in DISCONNECTS if code >= 3000))
+start_at_zero(commands, *((request, "0") for request in REQUESTS))
+start_at_zero(overflows, "outbox", "commands", "presence", "repair")
+start_at_zero(recoveries, "recovered", "not_recovered")
+start_at_zero(gaps, "seen", "repaired", "lost")
+start_at_zero(key_fetches, "ok", "failed")
+start_at_zero(orders, "disconnect", "unsubscribe", "tell")

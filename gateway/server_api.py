@@ -22,6 +22,7 @@ from msgspec import Raw, Struct
 
 from chassis.app import problem_response
 from chassis.bus import TooLarge, Unavailable
+from chassis.metrics import start_at_zero
 from gateway import metrics
 from gateway.api_bodies import (
     Broadcast,
@@ -343,6 +344,10 @@ async def _body(request: Request, most: int) -> bytes | None:
             return None
         if not message.get("more_body"):
             return bytes(body)
+
+
+for _method in METHODS:
+    start_at_zero(metrics.api_requests, (_method, "ok"), (_method, "unauthorized"))
 
 
 def add_to(app: FastAPI) -> None:
