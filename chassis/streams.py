@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from chassis import logs
+from chassis import logs, traces
 from chassis.bus import Bus, BusError, Message, Unavailable
 from protocol import subjects
 from protocol.names import new_id
@@ -68,6 +68,18 @@ class _Ack(msgspec.Struct):
     seq: int = 0
     duplicate: bool = False
     error: dict[str, Any] | None = None
+
+
+def _stored(answer: Message) -> Stored:
+    try:
+        ack = msgspec.json.decode(answer.body, type=_Ack)
+    except msgspec.DecodeError as error:
+        raise Unavailable("no JetStream acknowledgement") from error
+    if ack.error is not None:
+        if ack.error.get("err_code") == _WRONG_LAST_SEQUENCE:
+            raise Conflict(str(ack.error.get("description")))
+        raise Unavailable(str(ack.error.get("description")))
+    return Stored(ack.seq, ack.duplicate)
 
 
 def record(message: Message) -> Record:
@@ -153,16 +165,10 @@ class Stream:
             headers[subjects.NATS_EXPECTED_LAST] = str(expected_last)
         if message_id is not None:
             headers[subjects.NATS_MESSAGE_ID] = message_id
-        answer = await self._bus.request(subject, body, headers)
-        try:
-            ack = msgspec.json.decode(answer.body, type=_Ack)
-        except msgspec.DecodeError as error:
-            raise Unavailable("no JetStream acknowledgement") from error
-        if ack.error is not None:
-            if ack.error.get("err_code") == _WRONG_LAST_SEQUENCE:
-                raise Conflict(str(ack.error.get("description")))
-            raise Unavailable(str(ack.error.get("description")))
-        return Stored(ack.seq, ack.duplicate)
+        # The span is named in the record, so that those who read it can go on with its trace.
+        with traces.span(f"append {self.name}", "producer"):
+            answer = await self._bus.request(subject, body, traces.carried(headers, kept=True))
+            return _stored(answer)
 
     async def last(self, subject: str) -> Record | None:
         """Return the newest record of `subject`, or None when it has none."""

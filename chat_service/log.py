@@ -148,6 +148,7 @@ class Log:
             subjects.OFFSET: str(event.offset),
             subjects.EVENT_TYPE: event.type,
             subjects.USER: event.user.id,
+            subjects.TIME: str(event.time),
         }
         if client:
             headers[subjects.CLIENT] = client

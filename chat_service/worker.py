@@ -11,11 +11,12 @@ from typing import Any
 
 import msgspec
 
-from chassis import logs
+from chassis import logs, traces
 from chassis.app import VERSION
 from chassis.bus import Bus, BusError, Respond
 from chassis.database import DatabaseUnavailable
 from chassis.lifecycle import Background
+from chassis.metrics import start_at_zero
 from chat_service import metrics, text
 from chat_service.methods import Methods
 from protocol import codes, commands, subjects
@@ -70,6 +71,7 @@ class Worker:
         self, method: str, ask: type[msgspec.Struct], carry: Carry
     ) -> Callable[[bytes, Respond], Awaitable[None]]:
         decoder = msgspec.json.Decoder(ask)
+        start_at_zero(metrics.commands, (method, "ok"), (method, str(codes.UNAVAILABLE.code)))
 
         async def serve(body: bytes, respond: Respond) -> None:
             if self._in_flight >= self._limit:
@@ -83,8 +85,11 @@ class Worker:
         async def work(body: bytes, respond: Respond) -> None:
             started = time.perf_counter()
             try:
-                result = await self._answer(method, decoder, carry, body)
-                metrics.commands.labels(method, str(result.code) if isinstance(result, Refusal) else "ok").inc()
+                with traces.span(method, "server") as span:
+                    result = await self._answer(method, decoder, carry, body, span)
+                    code = str(result.code) if isinstance(result, Refusal) else "ok"
+                    span.note("parley.result", code)
+                metrics.commands.labels(method, code).inc()
                 metrics.command_duration.labels(method).observe(time.perf_counter() - started)
                 await respond(_encode(_answer(result)))
             finally:
@@ -101,11 +106,13 @@ class Worker:
             self._idle.set()
 
     async def _answer(
-        self, method: str, decoder: msgspec.json.Decoder[Any], carry: Carry, body: bytes
+        self, method: str, decoder: msgspec.json.Decoder[Any], carry: Carry, body: bytes, span: traces.Span
     ) -> msgspec.Struct:
         decoded = _decode(decoder, body)
         if isinstance(decoded, Refusal):
             return decoded
+        if span is not traces.OFF and is_id(room := getattr(decoded[2], "room", "")):
+            span.note("parley.room", room)
         try:
             async with asyncio.timeout(self._seconds):
                 return await carry(*decoded)

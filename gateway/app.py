@@ -57,7 +57,8 @@ def create(settings: GatewaySettings) -> FastAPI:
             background = await stack.enter_async_context(Background())
             hub = Hub()
             namespaces = Namespaces.load(settings)
-            relay = Relay(bus, hub, background, settings, namespaces)
+            postman = Postman()
+            relay = Relay(bus, hub, postman, background, settings, namespaces)
             node = new_id()
             presence = Presence(node, bus, hub, settings, partial(load, drain))
             rebalance = Rebalance(node, presence, drain, settings)
@@ -85,7 +86,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 presence,
                 keys,
                 revocations,
-                Postman(),
+                postman,
                 namespaces,
                 Publisher(bus, relay),
             )

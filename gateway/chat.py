@@ -5,7 +5,7 @@ import time
 import msgspec
 from msgspec import Raw
 
-from chassis import logs
+from chassis import logs, traces
 from chassis.bus import Bus, TooLarge, Unavailable
 from gateway import metrics
 from gateway.identity import Identity
@@ -35,9 +35,11 @@ class Chat:
         command = Command(user=User(identity.user, identity.name), client=client, data=data or NOTHING)
         started = time.perf_counter()
         try:
-            message = await self._bus.request(
-                subjects.chat_command(method), msgspec.json.encode(command), seconds=self._seconds
-            )
+            subject = subjects.chat_command(method)
+            with traces.span(subject, "client"):
+                message = await self._bus.request(
+                    subject, msgspec.json.encode(command), traces.carried(), seconds=self._seconds
+                )
             answer = _decoder.decode(message.body)
         except Unavailable as error:
             log.debug("chat service did not answer", method=method, reason=str(error))
@@ -50,7 +52,7 @@ class Chat:
         if answer.refusal is not None:
             return answer.refusal
         if method == "message.send":
-            metrics.stage_seconds.labels("stored").observe(time.perf_counter() - started)
+            metrics.stored.observe(time.perf_counter() - started)
         return answer.result or NOTHING
 
     async def access(self, room: str, identity: Identity) -> Access | Refusal:

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Raw
 
-from chassis import logs
+from chassis import logs, traces
 from chassis.lifecycle import Background
 from gateway import metrics
 from gateway.following import unsubscribe_push
@@ -303,23 +303,33 @@ class Connection:
         decision = self.session.receive(command)
         outcome: Outcome
         if isinstance(decision, Perform):
-            outcome = await OPERATIONS[decision.request](self, command)
+            outcome = await self._carry_out(decision, command)
         elif isinstance(decision, Refuse):
             outcome = refusal(command, decision.error, decision.detail)
         else:
             outcome = decision.code
-        result = 0
         if isinstance(outcome, DisconnectCode):
-            result = outcome.code
             self.end(outcome)
-        elif outcome is not None:
-            result = outcome.error.code if outcome.error else 0
-            if self.open:
-                self.send(outcome)
-        metrics.commands.labels(method, str(result)).inc()
+        elif outcome is not None and self.open:
+            self.send(outcome)
+        metrics.commands.labels(method, _result(outcome)).inc()
         metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
         if method in ("connect", "refresh", "subscribe", "sub_refresh"):
             self._restart_timer()
+
+    async def _carry_out(self, decision: Perform, command: Command) -> Outcome:
+        with traces.span(decision.request, "server") as span:
+            span.note("parley.client", self.client)
+            outcome = await OPERATIONS[decision.request](self, command)
+            span.note("parley.result", _result(outcome))
+            return outcome
+
+
+def _result(outcome: Outcome) -> str:
+    """Return the code of an outcome; 0 is success."""
+    if isinstance(outcome, DisconnectCode):
+        return str(outcome.code)
+    return str(outcome.error.code) if outcome is not None and outcome.error else "0"
 
 
 def _labels(ended: DisconnectCode | None, code: int) -> tuple[str, str]:

@@ -8,7 +8,7 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from chassis import logs
 from chassis.bus import Bus, Message, Subscription, Unavailable
@@ -70,13 +70,13 @@ class Feed:
         bus: Bus,
         stream: Stream,
         settings: GatewaySettings,
-        on_event: Callable[[Entry], None],
+        on_event: Callable[[Entry, Mapping[str, str]], None],
         on_gap: Callable[[], None],
         *,
         logged: bool = True,
         history: int = 0,
     ) -> None:
-        """`on_event` gets each next event; `on_gap` is to have `repair` run.
+        """`on_event` gets each next event and its headers; `on_gap` is to have `repair` run.
 
         A channel that is not `logged` has no offsets: what comes is passed on. `history` is how many events may be
         recovered (default: the setting).
@@ -213,7 +213,7 @@ class Feed:
         return await self._stream.last(self.address.log)
 
     def _passed(self, message: Message) -> None:
-        self._on_event(entry_of(Record(0, message.subject, message.headers, message.body)))
+        self._on_event(entry_of(Record(0, message.subject, message.headers, message.body)), message.headers)
 
     def _received(self, message: Message) -> None:
         if subjects.NATS_SEQUENCE not in message.headers:
@@ -247,7 +247,7 @@ class Feed:
         if found.offset == self.top + 1:
             entry = entry_of(found)
             self.ring.append(entry)
-            self._on_event(entry)
+            self._on_event(entry, found.headers)
 
     def _hold(self) -> None:
         if self._buffer is None:

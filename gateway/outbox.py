@@ -7,6 +7,7 @@ large fan-out is written in slices, so that other work gets its turn between the
 import asyncio
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 from gateway import metrics
 from gateway.publications import Encoded
@@ -16,16 +17,23 @@ SLICE = 500
 """Outboxes written in one turn (measured: 12 ms p99 for a small room beside one of 5,000, against 97 without)."""
 
 
+class Waiting(Protocol):
+    """What the postman comes to: an outbox, or what is to be told that all before it were emptied."""
+
+    def empty(self) -> None:
+        """Do what is to be done then."""
+
+
 class Postman:
     """Empties the outboxes of one process, in the order in which they were first written to."""
 
     def __init__(self) -> None:
-        self._waiting: deque[Outbox] = deque()
+        self._waiting: deque[Waiting] = deque()
         self._scheduled = False
 
-    def call(self, outbox: "Outbox") -> None:
-        """Have `outbox` emptied at the end of this turn of the event loop."""
-        self._waiting.append(outbox)
+    def call(self, waiting: Waiting) -> None:
+        """Have an outbox emptied at the end of this turn of the event loop."""
+        self._waiting.append(waiting)
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._round)

@@ -6,6 +6,7 @@ without history is passed on over core NATS, without an offset and at most once.
 
 import asyncio
 import base64
+import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -60,7 +61,7 @@ class Publisher:
         if is_json(data):
             data = compact(data)  # a raw newline would cut the lines that JSON clients read
         address = subjects.address(channel)
-        headers = {subjects.EVENT_TYPE: "publication"}
+        headers = {subjects.EVENT_TYPE: "publication", subjects.TIME: str(int(time.time() * 1000))}
         if info is not None:
             headers[subjects.INFO] = base64.b64encode(msgspec.json.encode(info)).decode()
         if tags:

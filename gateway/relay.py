@@ -6,16 +6,19 @@ channel has been compared with the log again.
 
 import asyncio
 import time
+from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
-from chassis import logs
+from chassis import logs, traces
 from chassis.bus import Bus, Unavailable
 from chassis.lifecycle import Background
 from chassis.streams import BATCH, Stream
 from gateway import metrics
+from gateway.delivery import Delivery, fan_out_span
 from gateway.feed import ContinuityLost, Feed, NoLog
 from gateway.hub import Hub
 from gateway.namespaces import Namespaces
+from gateway.outbox import Postman
 from gateway.publications import PublicationPush
 from gateway.ring import Entry
 from gateway.settings import GatewaySettings
@@ -33,10 +36,17 @@ class Relay:
     """The feeds of this process. Broadcasts into the hub."""
 
     def __init__(
-        self, bus: Bus, hub: Hub, background: Background, settings: GatewaySettings, namespaces: Namespaces
+        self,
+        bus: Bus,
+        hub: Hub,
+        postman: Postman,
+        background: Background,
+        settings: GatewaySettings,
+        namespaces: Namespaces,
     ) -> None:
         self._bus = bus
         self._hub = hub
+        self._postman = postman
         self._background = background
         self._settings = settings
         self._namespaces = namespaces
@@ -199,18 +209,21 @@ class Relay:
         assert rules is not None, "nobody follows a channel without a namespace"
         previous: bytes | None = None
 
-        def on_event(entry: Entry) -> None:
+        def on_event(entry: Entry, headers: Mapping[str, str]) -> None:
             nonlocal previous
-            started = time.perf_counter()
+            started, began = time.perf_counter(), time.time_ns()
             if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
             # One past the history is no base for patches, nor is one made against it: recovery does not know it.
             unplaced = feed.logged and not entry.offset
-            self._hub.broadcast(channel, PublicationPush(channel, entry, None if unplaced else previous))
+            followers = self._hub.broadcast(channel, PublicationPush(channel, entry, None if unplaced else previous))
             previous = entry.body if rules.delta and not unplaced else None
             metrics.fanout_seconds.observe(time.perf_counter() - started)
-            metrics.stage_seconds.labels("fanned_out").observe(max(0.0, time.time() - entry.stored_at))
+            if followers:
+                traced = traces.PARENT in headers
+                span = fan_out_span(headers, address, began, followers) if traced else traces.OFF
+                self._postman.call(Delivery(entry, headers, span))
 
         def on_gap() -> None:
             self._background.spawn(self._repair(feed))
