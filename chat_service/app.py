@@ -58,6 +58,7 @@ def build(settings: Settings) -> Parts:
     methods = Methods(room_log, rooms, queries, archive, notices, settings)
     room_log.on_epoch(rooms.forget_all)
     bus.on_disconnect(rooms.doubt_all)
+    bus.on_disconnect(archive.compare_again)
     bus.on_connect(archive.hurry)
     return Parts(bus, database, room_log, rooms, queries, archive, notices, methods)
 

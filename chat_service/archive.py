@@ -21,6 +21,7 @@ from chassis.bus import BusError
 from chassis.database import Database, DatabaseUnavailable
 from chassis.streams import Record, StreamState
 from chat_service import metrics, models
+from chat_service.fitting import misfit
 from chat_service.log import Log, Poison, event_of
 from chat_service.notices import Notices
 from chat_service.queries import Position, Queries
@@ -32,7 +33,6 @@ from protocol.events import Event
 log = logs.get(__name__)
 
 BEHIND = "the archive has not caught up with the log yet"
-AHEAD = "the archive is ahead of the log (restored from a backup?): run rebuild-archive"
 
 
 class Archive:
@@ -58,12 +58,19 @@ class Archive:
         self._seen = StreamState("", 0, 0)
         self._look_at = 0.0
         self._missing: str | None = BEHIND
+        self._misfit: str | None = None
+        self._outages = 1
+        self._compared = 0
         self.moved = asyncio.Event()
         """Set, and replaced by another, each time the archiver has done what it could."""
 
     async def ready(self) -> str | None:
         """Health check: None once the archive has caught up with the log since the start."""
-        return self._missing
+        return self._misfit or self._missing
+
+    def compare_again(self) -> None:
+        """Tell that NATS was away: it may have come back with another log."""
+        self._outages += 1
 
     def wake(self) -> None:
         """Tell that the log has grown."""
@@ -98,6 +105,8 @@ class Archive:
         position = await self._queries.position()
         if time.monotonic() >= self._look_at or position.epoch != self._log.epoch:
             position = await self._look(position)
+        if self._misfit is not None:
+            return False
         records = await self._log.read(position.sequence, self._settings.chat_archive_batch)
         if not records:
             if self._missing == BEHIND and position.sequence >= self._seen.last:
@@ -111,7 +120,7 @@ class Archive:
         return True
 
     async def _look(self, position: Position) -> Position:
-        """Compare archive, cached rooms and log: a log with another epoch is archived from its beginning."""
+        """Compare archive, cached rooms and log; an empty archive is put at the beginning of the log."""
         self._look_at = time.monotonic() + self._settings.chat_archive_idle_seconds
         state = await self._log.state()
         if state.epoch == self._seen.epoch:
@@ -119,17 +128,30 @@ class Archive:
         self._seen = state
         metrics.archive_lag.set(max(0, state.last - position.sequence))
         metrics.archive_position.set(position.sequence)
-        if position.epoch != state.epoch:
+        if position.sequence == 0 and position.epoch != state.epoch:
             await self.wipe(position, state.epoch)
-            return await self._queries.position()
-        # To wipe an archive that has more than the log might be to lose the only copy: an operator has to decide.
-        if position.sequence > state.last:
-            if self._missing != AHEAD:
-                log.error("archive is ahead of the log", archive=position.sequence, log=state.last)
-            self._missing = AHEAD
-        elif self._missing == AHEAD:
-            self._missing = BEHIND
+            position = await self._queries.position()
+        if self._compared < self._outages or self._misfit is not None or position.epoch != state.epoch:
+            await self._judge(position, state)
         return position
+
+    async def _judge(self, position: Position, state: StreamState) -> None:
+        """Find out whether the archive is of this log. While it is not, it is neither read nor written."""
+        outages = self._outages
+        newest = await self._queries.newest()
+        record = await self._log.at(newest.sequence) if newest is not None else None
+        self._compared = outages
+        found = misfit(position, state, newest, record)
+        if found == self._misfit and self._queries.fits == (found is None):
+            return
+        self._misfit = found
+        self._queries.fits = found is None
+        metrics.archive_misfit.set(found is not None)
+        if found is not None:
+            log.error("archive does not fit the log", reason=found, archive=position.sequence, log=state.last)
+            self._rooms.forget_all()  # what was read of them may come from that archive
+        else:
+            self._missing = BEHIND
 
     async def wipe(self, position: Position, epoch: str) -> bool:
         """Empty the archive and put it at the beginning of the log `epoch`; False when it was not at `position`."""

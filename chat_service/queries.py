@@ -38,6 +38,14 @@ class Position:
         return self.epoch == epoch and self.sequence >= sequence
 
 
+@dataclass(frozen=True, slots=True)
+class Newest:
+    """The archived event with the highest stream sequence."""
+
+    event: Event
+    sequence: int
+
+
 class Queries:
     """Questions to the archive. Each raises `DatabaseUnavailable` when the database does not answer."""
 
@@ -46,6 +54,8 @@ class Queries:
         self._receipts_kept = receipts_kept
         self.migrated = False
         """Whether the tables are there; until then every question counts as asked of a database that is away."""
+        self.fits = False
+        """Whether the archive was found to be of the log that is there; until then it is not believed."""
 
     @asynccontextmanager
     async def _snapshot(self) -> AsyncIterator[tuple[AsyncConnection, Position]]:
@@ -63,10 +73,17 @@ class Queries:
         async with self._snapshot() as (_, position):
             return position
 
+    async def newest(self) -> Newest | None:
+        """Return the newest event of the archive; None when it has none."""
+        asked = select(models.events).order_by(_events.sequence.desc()).limit(1)
+        async with self._snapshot() as (connection, _):
+            row = (await connection.execute(asked)).mappings().one_or_none()
+        return Newest(_event(row), row["sequence"]) if row is not None else None
+
     async def state(self, room: str, epoch: str) -> RoomState | None:
         """Return the state of `room` as archived from the log `epoch`; None when there is none."""
         async with self._snapshot() as (connection, position):
-            if position.epoch != epoch:
+            if not self.fits or position.epoch != epoch:
                 return None
             row = (await connection.execute(select(models.rooms).where(_rooms.id == room))).one_or_none()
             if row is None:
@@ -93,7 +110,7 @@ class Queries:
             _events.type == literal(MESSAGE, literal_execute=True),  # spelled out: the index is partial
         )
         async with self._snapshot() as (connection, position):
-            if position.epoch != epoch:
+            if not self.fits or position.epoch != epoch:
                 return Recalled(None, 0)
             through = (await connection.execute(select(_rooms.number).where(_rooms.id == room))).scalar_one_or_none()
             this = select(models.events).where(authored, _events.client_id == client_id)
@@ -107,7 +124,7 @@ class Queries:
     async def history(self, ask: ReadHistory, epoch: str, sequence: int) -> History | None:
         """Return a page of the events of a room; None while the archive has not reached `sequence`."""
         async with self._snapshot() as (connection, position):
-            if not position.has(epoch, sequence):
+            if not self.fits or not position.has(epoch, sequence):
                 return None
             rows = (await connection.execute(_page(ask))).mappings().all()
         found = [_event(row) for row in rows[: ask.limit]]
@@ -125,7 +142,7 @@ class Queries:
             .limit(limit)
         )
         async with self._snapshot() as (connection, position):
-            if not position.has(epoch, sequence):
+            if not self.fits or not position.has(epoch, sequence):
                 return None
             rows = (await connection.execute(asked)).all()
         return [Room(row.id, row.name, bool(row.member), row.members, row.number) for row in rows]

@@ -32,6 +32,13 @@ async def live_in(asker: Asker, messages: int = 30) -> str:
     return room
 
 
+async def says(replica: Replica, word: str) -> None:
+    """Wait until readiness says `word` about the archive."""
+    async with asyncio.timeout(15):
+        while word not in replica.missing().get("archive", ""):
+            await asyncio.sleep(0.05)
+
+
 @pytest.mark.parametrize("page", [1, 7, 100])
 async def test_history_is_the_log_in_pages(
     replicas: Replicas, asker: Asker, nats: NatsServer, tmp_path: Path, page: int
@@ -127,23 +134,71 @@ async def test_poison_is_skipped(replicas: Replicas, asker: Asker, nats: NatsSer
     assert not replica.missing()
 
 
-async def test_a_new_log_gets_a_new_archive(replicas: Replicas, asker: Asker, nats: NatsServer, database: str) -> None:
-    """A NATS that lost its store has a new epoch: rooms and archive begin anew, and the old ids may be used again."""
-    replicas()
+async def test_a_new_log_does_not_wipe_the_archive(
+    replicas: Replicas, asker: Asker, nats: NatsServer, database: str
+) -> None:
+    """When NATS lost its store, the archive may be the last copy: sends go on, and readiness asks for a decision."""
+    replica = replicas()
     await live_in(asker)
     await asker.ask(ADA, "room.join", room=GENERAL)
     await asker.send(ADA, GENERAL, "m0", "before")
+    await asker.insist(ADA, "room.history", room=GENERAL)  # waits until all of it is archived
+    before = await tables(database)
     nats.kill()
     shutil.rmtree(nats.directory / "store")
     nats.start()
 
     joined = await asker.insist(ADA, "room.join", room=GENERAL)
     sent = await asker.insist(ADA, "message.send", room=GENERAL, id="m0", text="after")
-    listed = await asker.insist(ADA, "room.list")
-
     assert (joined["offset"], sent["offset"], sent["number"]) == (2, 3, 1)
+    await says(replica, "another log")
+    assert isinstance(await asker.ask(ADA, "room.history", room=GENERAL), Refusal)
+    assert await tables(database) == before
+
+    replica.run("rebuild-archive")
+    replica.wait_until_ready()
+    listed = await asker.insist(ADA, "room.list")
     assert [room["id"] for room in listed["rooms"]] == [GENERAL]
     assert [row[1] for row in (await tables(database))["chat_events"]] == [1, 2, 3]
+
+
+async def test_an_old_copy_of_the_log_that_outgrew_the_archive_is_noticed(
+    replicas: Replicas, asker: Asker, nats: NatsServer, database: str, tmp_path: Path
+) -> None:
+    """A log that went another way since its copy was made is told from the archived one also when it is longer: nothing
+    is skipped, and the rebuilt archive has what the log has."""
+    replica = replicas()
+    await asker.ask(ADA, "room.join", room=GENERAL)
+    await asker.send(ADA, GENERAL, "m0")
+    nats.stop()
+    shutil.copytree(nats.directory / "store", tmp_path / "backup")
+    nats.start()
+    for n in range(5):
+        await asker.insist(ADA, "message.send", room=GENERAL, id=f"m{n}", text="lost with the disk")
+    await archived(replica, nats, tmp_path)
+    replica.end()
+    nats.stop()
+    shutil.rmtree(nats.directory / "store")
+    shutil.move(tmp_path / "backup", nats.directory / "store")
+    nats.start()
+    async with Bus(chat_settings(nats, tmp_path), "chat") as bus:  # what a service with another archive would write
+        log = Stream(bus, subjects.ROOMS_STREAM)
+        for offset in range(4, 20):
+            event = events.Event(
+                v=1, type="message", room=GENERAL, offset=offset, user=BOB, time=1, number=offset - 2, id=f"n{offset}"
+            )
+            await log.append(subjects.room_log(GENERAL), events.encode(event), {subjects.OFFSET: str(offset)})
+    replica.launch()
+
+    await says(replica, "differs")
+    sent = await asker.insist(ADA, "message.send", room=GENERAL, id="new", text="by the log")
+    assert (sent["offset"], sent["number"]) == (20, 18)
+    assert isinstance(await asker.ask(ADA, "room.history", room=GENERAL), Refusal)
+
+    replica.run("rebuild-archive")
+    replica.wait_until_ready()
+    found = await history(asker, ADA, GENERAL, 100)
+    assert [event["offset"] for event in found] == list(range(1, 21))
 
 
 async def test_an_archive_ahead_of_the_log_is_not_wiped(
@@ -166,9 +221,7 @@ async def test_an_archive_ahead_of_the_log_is_not_wiped(
 
     sent = await asker.insist(ADA, "message.send", room=GENERAL, id="new", text="hello")
     assert (sent["offset"], sent["number"]) == (4, 2)
-    async with asyncio.timeout(10):
-        while "ahead" not in replica.missing().get("archive", ""):
-            await asyncio.sleep(0.05)
+    await says(replica, "ahead")
     assert len((await tables(database))["chat_events"]) == 12
     replica.run("rebuild-archive")
     replica.wait_until_ready()
