@@ -58,6 +58,8 @@ class Message:
     subject: str
     headers: dict[str, str]
     body: bytes
+    reply: str = ""
+    """Where an answer is expected; empty for nowhere."""
 
 
 Receive = Callable[[Message], None]
@@ -309,7 +311,7 @@ class Bus:
 
 
 def _message(message: Msg) -> Message:
-    return Message(message.subject, message.headers or {}, message.data)
+    return Message(message.subject, message.headers or {}, message.data, message.reply)
 
 
 def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:

@@ -1,0 +1,1 @@
+"""Backup and restore of the streams: docs/operations.md, "Backup and restore"."""
