@@ -33,6 +33,7 @@ HOMES = {
     "google": ("protocol/*.py",),
     "gunicorn": ("chassis/server.py",),
     "httpx": ("gateway/keys.py", "launcher/readiness.py", "launcher/ring.py", "observability/nats_exporter.py"),
+    "jsonschema": ("deploy/schemas.py",),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
     "nats": ("chassis/bus.py",),
@@ -43,6 +44,7 @@ HOMES = {
     ),  # the latter's metrics are made by each scrape
     "pydantic": ("*/settings.py", "auth_service/bodies.py"),
     "pydantic_settings": ("chassis/settings.py",),
+    "referencing": ("deploy/schemas.py",),
     "sqlalchemy": (
         "chassis/database.py",
         "*/models.py",
@@ -58,6 +60,7 @@ HOMES = {
     "uvicorn": ("chassis/server.py", "gateway/socket.py", "gateway/streaming.py"),
     "uvicorn_worker": ("chassis/server.py",),
     "websockets": ("gateway/socket.py",),
+    "yaml": ("deploy/manifests.py", "deploy/rules.py"),
 }
 """Library to the files that may import it. A new library needs a line here, and a reason in its commit."""
 
