@@ -1,5 +1,6 @@
 """Further gateways beside a ring, each a `python -m gateway` as an operator adds one. Imports nothing of ours."""
 
+import json
 import os
 import signal
 import subprocess
@@ -34,6 +35,7 @@ class GatewayBeside:
             name: value,
             **settings,
         }
+        self.internal_port = int(self._settings.get("GATEWAY_INTERNAL_PORT", 0)) or self.port
         self._log = ring.directory / "logs" / f"gateway-{self.port}.log"
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,15 +69,40 @@ class GatewayBeside:
     @property
     def ready(self) -> bool:
         """Whether it says that it is ready."""
+        return not self.missing()
+
+    def missing(self) -> dict[str, str]:
+        """Return what it says is missing; empty when it is ready."""
         try:
-            with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=5) as answer:
-                return bool(answer.status == 200)
-        except (urllib.error.HTTPError, OSError):
-            return False
+            with urllib.request.urlopen(f"http://127.0.0.1:{self.internal_port}/health/ready", timeout=5) as answer:
+                answer.read()
+            return {}
+        except urllib.error.HTTPError as error:
+            with error:
+                missing: dict[str, str] = json.load(error).get("missing") or {"status": str(error.code)}
+            return missing
+        except (OSError, ValueError) as error:
+            return {"connection": str(error)}
+
+    @property
+    def exit_code(self) -> int | None:
+        """The exit code of its main process; None while it runs."""
+        assert self._process is not None, "not started"
+        return self._process.poll()
+
+    @property
+    def log(self) -> str:
+        """What its processes wrote."""
+        return self._log.read_text()
+
+    def signal(self, number: int) -> None:
+        """Send a signal to its main process."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
 
     def metrics(self) -> str:
         """Return its metrics page."""
-        with urllib.request.urlopen(f"http://127.0.0.1:{self.port}/metrics", timeout=10) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{self.internal_port}/metrics", timeout=10) as answer:
             page: str = answer.read().decode()
         return page
 
