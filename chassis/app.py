@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.middleware.cors import CORSMiddleware
 from fastapi.responses import JSONResponse
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -25,6 +26,8 @@ _UNTRACED = ("/health", "/metrics", "/connection", "/emulation")
 """Paths of probes, and of what lasts as long as its client: commands are traced one by one."""
 _INTERNAL = ("/health/", "/metrics")
 """Paths that answer on the internal port, when there is one."""
+_TELEMETRY: TelemetryConfig = {"tracing": False, "metrics": False, "logs": False, "auto_configure": False}
+"""FastAPI's own, which an environment variable could switch on: it tells what was sent and believes foreign traces."""
 Lifespan = Callable[[FastAPI], AbstractAsyncContextManager[None]]
 
 
@@ -129,7 +132,7 @@ def create(
         async with process.watched(), traces.exporting(name, VERSION, settings), lifespan(app):
             yield
 
-    app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=life, **options)
+    app = FastAPI(title=f"Parley {name}", version=VERSION, lifespan=life, telemetry=_TELEMETRY, **options)
     app.add_middleware(
         CORSMiddleware,
         allow_origins=settings.origins,

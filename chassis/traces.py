@@ -1,4 +1,4 @@
-"""Traces (OpenTelemetry): the only importer of `opentelemetry`, which is imported only when traces are on.
+"""Traces (OpenTelemetry): the only importer of `opentelemetry`, of which SDK and exporter load only when traces are on.
 
 Module-wide like logs and metrics. Off is one comparison with None. On, spans go into a bounded queue that a thread
 empties to the collector; a collector that is away or slow costs spans, which are counted, and nothing else.
@@ -249,6 +249,7 @@ class _Outlet:
         self._waiting: deque[ReadableSpan] = deque()
         self._wake = threading.Event()
         self._closing = False
+        self._given_up = False
         self._taken = True
         # A thread begins with an empty context; the log lines of this one are to name the service.
         run = contextvars.copy_context().run
@@ -272,6 +273,7 @@ class _Outlet:
         self._closing = True
         self._wake.set()
         self._thread.join(seconds)
+        self._given_up = True
         metrics.trace_spans.labels("dropped").inc(len(self._waiting))
         self._exporter.shutdown()
 
@@ -284,7 +286,7 @@ class _Outlet:
             self._wake.set()
 
     def _run(self) -> None:
-        while not self._closing or self._waiting:
+        while not self._given_up and (self._waiting or not self._closing):
             if len(self._waiting) < BATCH and not self._closing:
                 self._wake.wait(GATHER_SECONDS)
                 self._wake.clear()
