@@ -3,16 +3,14 @@
 #   docker build --target gateway --tag parley-gateway .
 #
 # Stages: `page` builds the page, `libraries` and `canary-libraries` install the locks, `code` lays out what each image
-# holds; the targets only copy. Those layers carry the time SOURCE_DATE_EPOCH and bytecode that names no time, so the same
-# sources on the same base image give the same layers (docs/operations.md, "Images and compose").
-# Node comes from the lock as well: one base image, and one place where its version stands.
+# holds; the targets only copy. Files in those layers are all of one time, and bytecode names none, so the same sources on
+# the same base image give the same layers (docs/operations.md, "Images and compose"). Node comes from a lock as well: one
+# base image, and one place where its version stands.
 
 ARG PYTHON_VERSION=3.13
 
 FROM python:${PYTHON_VERSION}-slim AS build
-ARG SOURCE_DATE_EPOCH=0
-ENV SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH} \
-    PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
+ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_INPUT=1 PIP_NO_CACHE_DIR=1 PIP_ROOT_USER_ACTION=ignore \
     PYTHONDONTWRITEBYTECODE=1
 WORKDIR /build
 
@@ -22,19 +20,22 @@ FROM build AS page
 ENV PATH=/opt/node/bin:${PATH} NODE_EXTRA_CA_CERTS=/etc/ssl/certs/ca-certificates.crt
 COPY requirements/node.txt ./
 RUN python -m venv /opt/node && /opt/node/bin/pip install --require-hashes --only-binary :all: -r node.txt
-COPY web/package.json web/package-lock.json web/
-RUN cd web && npm ci --no-audit --no-fund
-COPY web web/
-RUN cd web && npm run --silent build && mv dist /page \
- && find /page -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH}" {} +
+WORKDIR /build/web
+COPY web/package.json web/package-lock.json ./
+RUN npm ci --no-audit --no-fund
+COPY web ./
+RUN npm run --silent build && mv dist /page
+# Browsers ask whether what they have is of this time, so the page takes that of its commit; without it, that of its build.
+ARG SOURCE_DATE_EPOCH
+RUN find /page -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-$(date +%s)}" {} +
 
 
 FROM build AS libraries
 COPY requirements/run.txt ./
 RUN python -m venv --without-pip /opt/parley \
  && pip --python /opt/parley/bin/python install --require-hashes --only-binary :all: --no-compile -r run.txt \
- && python -m compileall -q --invalidation-mode unchecked-hash /opt/parley/lib \
- && find /opt/parley -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH}" {} +
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/parley/lib \
+ && find /opt/parley -exec touch --no-dereference --date @0 {} +
 
 
 # What the canary needs besides, as a layer over the same libraries.
@@ -43,8 +44,8 @@ ARG PYTHON_VERSION
 COPY requirements/canary.txt ./
 RUN pip install --require-hashes --only-binary :all: --no-compile --no-deps -r canary.txt \
       --target "/out/lib/python${PYTHON_VERSION}/site-packages" \
- && python -m compileall -q --invalidation-mode unchecked-hash -s /out -p /opt/parley /out/lib \
- && find /out -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH}" {} +
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out -p /opt/parley /out/lib \
+ && find /out -exec touch --no-dereference --date @0 {} +
 
 
 FROM build AS code
@@ -62,20 +63,19 @@ RUN set -eu; \
     { cat /etc/passwd; echo 'parley:x:10001:10001:Parley:/tmp:/usr/sbin/nologin'; } > /out/etc/passwd; \
     { cat /etc/group; echo 'parley:x:10001:'; } > /out/etc/group; \
     for service in gateway auth chat canary nats-exporter; do \
-      python -m compileall -q --invalidation-mode unchecked-hash -s "/out/$service" -p / "/out/$service/app"; \
+      python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "/out/$service" -p / "/out/$service/app"; \
     done; \
     chmod -R u=rwX,go=rX /out; \
-    find /out -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH}" {} +
+    find /out -exec touch --no-dereference --date @0 {} +
 
 
 # What every service runs in: Python and the libraries; pip stays behind.
 FROM python:${PYTHON_VERSION}-slim AS runtime
 ARG PYTHON_VERSION
-ARG SOURCE_DATE_EPOCH=0
 RUN rm -rf "/usr/local/lib/python${PYTHON_VERSION}/ensurepip" /usr/local/bin/pip* /usr/local/bin/idle* \
       "/usr/local/lib/python${PYTHON_VERSION}/site-packages"/* \
  && find /usr/local/bin /usr/local/lib /usr/local/lib/python* -maxdepth 1 -type d \
-      -exec touch --date "@${SOURCE_DATE_EPOCH}" {} +
+      -exec touch --date @0 {} +
 COPY --from=libraries /opt/parley /opt/parley
 COPY --from=code /out/etc/ /etc/
 COPY --from=code --chown=10001:10001 /out/data /data

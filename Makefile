@@ -9,7 +9,7 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance soak lint types locks page docs dashboards clean venv run-deps test-deps
+.PHONY: help run test conformance soak lint types locks page docs dashboards images secrets clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,6 +41,12 @@ docs: test-deps ## Write the tables of settings, metrics and codes into docs/
 
 dashboards: test-deps ## Write Grafana's dashboards from observability/dashboards
 	$(BIN)/python -m observability.dashboards
+
+images: venv ## Build the image of every service: make images BUILD='--network host' (or any option of docker build)
+	@$(BIN)/python -m deploy.images -- $(BUILD)
+
+secrets: run-deps ## Make what docker compose and k8s need as secrets, and keep what is there
+	@$(BIN)/python -m deploy.secrets
 
 page: web/dist/index.html ## Build the page, when its sources changed
 
