@@ -58,6 +58,7 @@ def create(settings: Settings) -> FastAPI:
                 background.loop(connection.name, connection.keep)
             for place, receiver in enumerate(receivers, 1):
                 background.loop(f"{receiver.name} reloads", receiver.reload)
+                background.loop(f"{receiver.name} proves", receiver.prove)
                 first = settings.canary_reconnect_seconds * place / len(receivers)  # one after the other
                 background.loop(f"{receiver.name} goes", partial(receiver.come_and_go, first))
             background.loop("judge", run.judge)

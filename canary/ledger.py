@@ -5,9 +5,10 @@ Rules for this file: no I/O, no clock (times come in, in seconds of any one cloc
 Numbers of one run are 1, 2, 3 ... and each is acknowledged before the next is offered, so the room's log has them in
 that order. For each receiver:
 
-- **lost** is a number that was acknowledged and has not come after `lost_after` seconds, on a stopwatch that runs only
-  while the receiver is subscribed and has no history to read, and while sends are answered: whoever is away gets what
-  was missed when it is back, and an outage is no loss, however long it is.
+- **lost** is a number that was acknowledged and has not come after `lost_after` seconds of those in which the receiver
+  was subscribed with no history left to read, its connection lived, and no send failed. Whoever is away gets what was
+  missed when it is back, and an outage is no loss, however long it is. So time counts only when it is over: at the next
+  sign of life of the connection (a silent one may be dead), and then at the next acknowledgement.
 - **duplicated** is a number that came before, by the same connection or by an earlier one.
 - **reordered** is a number that came after a higher one.
 - **late** is a number that had been counted as lost.
@@ -51,7 +52,7 @@ class Ledger:
         self._seen = {receiver: _Seen(capacity) for receiver in receivers}
         self._offered: dict[int, float] = {}
         self._last = 0
-        self._failing = False
+        self._failed = False
 
     @property
     def unjudged(self) -> int:
@@ -66,22 +67,24 @@ class Ledger:
             del self._offered[next(iter(self._offered))]
         return self._last
 
-    def fail(self, now: float) -> None:
-        """Take note that a send was refused or not answered: until the next acknowledgement no time counts."""
-        self._failing = True
-        self._turn(now)
+    def fail(self) -> None:
+        """Take note that a send was refused or not answered: the time between two acknowledgements does not count."""
+        self._failed = True
 
     def acknowledge(self, number: int, now: float) -> None:
         """Take note that `number` is stored: from now on every receiver must get it."""
-        self._failing = False
-        self._turn(now)
         for seen in self._seen.values():
+            seen.watch.settle(not self._failed, now)
             seen.expect(number, now)
+        self._failed = False
 
     def attend(self, receiver: str, attends: bool, now: float) -> None:
         """Take note whether `receiver` is subscribed with nothing left to reload."""
-        self._seen[receiver].attends = attends
-        self._turn(now)
+        self._seen[receiver].watch.turn(attends, now)
+
+    def prove(self, receiver: str, now: float) -> None:
+        """Take note that the connection of `receiver` lives: it has answered something."""
+        self._seen[receiver].watch.prove(now)
 
     def excuse(self, receiver: str, now: float) -> None:
         """Tell no latency of what was sent before now: `receiver` was away because it wanted to be."""
@@ -90,6 +93,7 @@ class Ledger:
     def receive(self, receiver: str, number: int, now: float) -> Reception:
         """Judge that `number` was pushed to `receiver`."""
         seen = self._seen[receiver]
+        seen.watch.prove(now)
         if not 0 < number <= self._last:
             return Reception(Verdict.IGNORED)
         verdict = seen.take(number)
@@ -104,34 +108,44 @@ class Ledger:
         wanted = (number for number in numbers if 0 < number <= self._last and not seen.has(number))
         return sum(seen.take(number) is not Verdict.IGNORED for number in wanted)
 
-    def judge(self, now: float) -> list[tuple[str, int]]:
+    def judge(self) -> list[tuple[str, int]]:
         """Return (receiver, number) of what has become lost since the last call."""
         return [
-            (receiver, number)
-            for receiver, seen in self._seen.items()
-            for number in seen.overdue(self._lost_after, now)
+            (receiver, number) for receiver, seen in self._seen.items() for number in seen.overdue(self._lost_after)
         ]
-
-    def _turn(self, now: float) -> None:
-        for seen in self._seen.values():
-            seen.watch.turn(seen.attends and not self._failing, now)
 
 
 class _Stopwatch:
-    """Adds up the time in which it was on."""
+    """Adds up the time that counts, once it is known to."""
 
     def __init__(self) -> None:
-        self._sum = 0.0
+        self.reading = 0.0
+        self._proven = 0.0
+        """Time in which the connection lived, but of which it is not known yet whether a send failed in it."""
         self._since: float | None = None
+        """Since when nothing is known; None while it stands."""
 
     def turn(self, on: bool, now: float) -> None:
         if not on:
-            self._sum, self._since = self.read(now), None
+            self._since = None
         elif self._since is None:
             self._since = now
 
-    def read(self, now: float) -> float:
-        return self._sum if self._since is None else self._sum + max(0.0, now - self._since)
+    def prove(self, now: float) -> None:
+        if self._since is not None:
+            self._proven += max(0.0, now - self._since)
+            self._since = now
+
+    def settle(self, counts: bool, now: float) -> None:
+        if counts:
+            self.reading += self._proven
+        elif self._since is not None:
+            self._since = now
+        self._proven = 0.0
+
+    def latest(self, now: float) -> float:
+        """Return what it would show if all time up to now came to count."""
+        return self.reading + self._proven + (0.0 if self._since is None else max(0.0, now - self._since))
 
 
 class _Seen:
@@ -139,7 +153,6 @@ class _Seen:
 
     def __init__(self, capacity: int) -> None:
         self.watch = _Stopwatch()
-        self.attends = False
         self.excused = float("-inf")
         self.forgotten = 0
         self._capacity = capacity
@@ -148,7 +161,7 @@ class _Seen:
         """Of numbers up to here nothing is known."""
         self._gaps: dict[int, None] = {}
         self._expected: dict[int, float] = {}
-        """Acknowledged numbers that have not come, to the stopwatch's reading then; oldest first."""
+        """Acknowledged numbers that have not come, to the stopwatch's latest reading then; oldest first."""
         self._lost: dict[int, None] = {}
 
     def has(self, number: int) -> bool:
@@ -157,7 +170,7 @@ class _Seen:
     def expect(self, number: int, now: float) -> None:
         if self.has(number) or number <= self._floor:
             return
-        self._expected[number] = self.watch.read(now)
+        self._expected[number] = self.watch.latest(now)
         if len(self._expected) > self._capacity:
             del self._expected[next(iter(self._expected))]
             self.forgotten += 1
@@ -178,11 +191,10 @@ class _Seen:
             return Verdict.LATE
         return Verdict.FIRST if in_order else Verdict.REORDERED
 
-    def overdue(self, lost_after: float, now: float) -> list[int]:
-        reading = self.watch.read(now)
+    def overdue(self, lost_after: float) -> list[int]:
         found = []
         for number, expected_at in self._expected.items():
-            if reading - expected_at < lost_after:
+            if self.watch.reading - expected_at < lost_after:
                 break
             found.append(number)
         for number in found:

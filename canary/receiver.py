@@ -26,6 +26,8 @@ ANOTHER_LOG = 1000
 """How many of the newest events are read when the epoch changed: the log is another one, offsets say nothing."""
 PARTS_KEPT = 16
 """Reloads that may wait; further ones are joined with the last."""
+PROOFS = 4
+"""How often, in the time after which a message is lost, a silent connection has to prove that it lives."""
 COUNTERS = {
     Verdict.DUPLICATED: metrics.duplicated,
     Verdict.REORDERED: metrics.reordered,
@@ -108,6 +110,19 @@ class Receiver(SubscriptionEventHandler):  # type: ignore[misc]  # ships no type
                 await asyncio.sleep(self._settings.away_seconds)
                 await self.connection.enter()
             wait = self._settings.canary_reconnect_seconds
+
+    async def prove(self) -> None:
+        """Ask something when nothing was received for a while: is it the silence of a dead connection? For ever."""
+        pause = self._settings.canary_lost_after_seconds / PROOFS
+        while True:
+            await asyncio.sleep(pause)
+            if self.listens and time.monotonic() - self.heard_at > pause:
+                try:
+                    await self.connection.call("echo")
+                except Failed as failed:
+                    log.info("no sign of life", connection=self.name, reason=failed.reason)
+                else:
+                    self._ledger.prove(self.name, time.monotonic())
 
     async def reload(self) -> None:
         """Read what the server says it did not give; for ever."""

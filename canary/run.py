@@ -61,14 +61,14 @@ class Run:
                 await self._all_listen()
                 await self._send(self._room.id)
             except Failed as failed:
-                self._ledger.fail(time.monotonic())
+                self._ledger.fail()
                 log.info("not in the room", reason=failed.reason, code=failed.code)
             await asyncio.sleep(self._settings.canary_retry_seconds)
 
     async def judge(self) -> None:
         """Look for what is lost, and keep the figures that do not come with an event; for ever."""
         while True:
-            for receiver, number in self._ledger.judge(time.monotonic()):
+            for receiver, number in self._ledger.judge():
                 metrics.lost.inc()
                 log.error("a promise is broken", broken="lost", connection=receiver, run=self.id, number=number)
             metrics.unjudged.set(self._ledger.unjudged)
@@ -118,7 +118,7 @@ class Run:
                 await self._sender.call("message.send", room=room, id=note.id, text=note.text())
             except Failed as failed:
                 metrics.send_failures.labels(failed.reason).inc()
-                self._ledger.fail(time.monotonic())
+                self._ledger.fail()
                 log.info("not acknowledged", reason=failed.reason, code=failed.code, number=note.number)
                 if failed.final:
                     raise
