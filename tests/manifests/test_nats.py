@@ -1,0 +1,145 @@
+"""NATS as the manifests configure it, started here: one server, and three that find each other."""
+
+import asyncio
+import ssl
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import nats
+import pytest
+from cryptography import x509
+from nats.aio.client import Client
+from nats.js.api import StorageType, StreamConfig
+
+from tests.bench.ports import wait_until
+from tests.manifests.objects import Manifests
+from tests.manifests.reference_rules import settings_of
+from tests.manifests.servers import Server
+
+LAME_DUCK_SECONDS = 45
+
+
+@pytest.fixture
+def servers(tree: Path, tmp_path: Path) -> Iterator[Callable[[Manifests], list[Server]]]:
+    """Prepare one server for each Pod of an overlay's StatefulSet."""
+    made: list[Server] = []
+
+    def prepare(manifests: Manifests) -> list[Server]:
+        replicas = manifests.replicas(manifests.workload("nats"))
+        made.extend(Server(manifests, tree, tmp_path, f"nats-{number}") for number in range(replicas))
+        return [server.prepare(made) for server in made]
+
+    yield prepare
+    for server in made:
+        server.remove()
+
+
+@pytest.fixture
+def cluster(production: Manifests, servers: Callable[[Manifests], list[Server]]) -> list[Server]:
+    """The three of production, started and healthy."""
+    three = [server.start() for server in servers(production)]
+    wait_until(lambda: all(server.healthy("startupProbe") for server in three), "three servers have started", 40)
+    return three
+
+
+def context(tree: Path) -> ssl.SSLContext:
+    """Return whom a service trusts."""
+    return ssl.create_default_context(cafile=tree / "k8s" / "secrets" / "nats-tls" / "ca.crt")
+
+
+async def connected(production: Manifests, tree: Path, server: Server, service: str) -> Client:
+    """Connect as a service does, with the password and the name that its own settings hold."""
+    settings = settings_of(production, service)
+    return await nats.connect(
+        f"tls://127.0.0.1:{server.ports[4222]}",
+        user=service,
+        password=settings.nats_password.get_secret_value(),
+        tls=context(tree),
+        tls_hostname=settings.nats_tls_hostname,
+        inbox_prefix=f"_INBOX_{service}",
+        connect_timeout=5,
+    )
+
+
+def test_the_configuration_is_taken(overlay: Manifests, servers: Callable[[Manifests], list[Server]]) -> None:
+    """nats-server itself finds nothing wrong with the files and the environment of each Pod."""
+    for server in servers(overlay):
+        result = server.check()
+        assert result.returncode == 0, result.stderr
+
+
+def test_one_server_stands_alone(local: Manifests, servers: Callable[[Manifests], list[Server]]) -> None:
+    """All three probes of the small cluster's server say yes, and what it stores is synced each time."""
+    (server,) = servers(local)
+    server.start()
+    for probe in ("startupProbe", "livenessProbe", "readinessProbe"):
+        wait_until(lambda probe=probe: server.healthy(probe), f"{probe} says yes")  # type: ignore[misc]
+    assert server.figures("/jsz")["config"]["sync_always"] is True
+
+
+async def test_three_servers_hold_a_stream(production: Manifests, tree: Path, cluster: list[Server]) -> None:
+    """Three find each other by TLS and password; the gateway's user makes a stream there, of which each has a copy."""
+    assert all(server.healthy("readinessProbe") and server.healthy("livenessProbe") for server in cluster)
+    assert all(server.figures("/jsz")["config"]["sync_always"] is True for server in cluster)
+    gateway = await connected(production, tree, cluster[0], "gateway")
+    try:
+        config = StreamConfig(
+            name="CHANNELS", subjects=["channel.*.*.log"], storage=StorageType.FILE, num_replicas=3, allow_direct=True
+        )
+        made = await gateway.jetstream(timeout=10).add_stream(config)
+        assert made.cluster is not None
+        assert len(made.cluster.replicas or []) == 2
+        stored = await gateway.jetstream().publish("channel.news.today.log", b"hello")
+        assert stored.seq == 1
+    finally:
+        await gateway.close()
+
+
+async def test_nobody_comes_in_unencrypted(cluster: list[Server]) -> None:
+    """The client's port hears no password in plain text, and no certificate of another authority is believed."""
+    address = f"127.0.0.1:{cluster[0].ports[4222]}"
+    options = {"user": "gateway", "password": "x", "allow_reconnect": False, "connect_timeout": 3}
+    strict = ssl.create_default_context()
+    with pytest.raises((nats.errors.Error, OSError, ssl.SSLError)):
+        await nats.connect(f"tls://{address}", tls=strict, tls_hostname="nats", **options)  # type: ignore[arg-type]
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster[0].ports[4222])
+    assert b'"tls_required":true' in await asyncio.wait_for(reader.readline(), 5)
+    writer.write(b'CONNECT {"user":"gateway","pass":"x"}\r\nPING\r\n')
+    rest = await asyncio.wait_for(reader.read(), 10)
+    assert b"PONG" not in rest
+    writer.close()
+
+
+async def test_a_server_leaves_and_the_others_go_on(production: Manifests, tree: Path, cluster: list[Server]) -> None:
+    """preStop hands over what a server leads: publishing goes on meanwhile, and the server ends by itself."""
+    leader = next(s for s in cluster if s.figures("/jsz")["meta_cluster"]["leader"] == s.name)
+    others = [server for server in cluster if server is not leader]
+    gateway = await connected(production, tree, others[0], "gateway")
+    try:
+        stream = gateway.jetstream(timeout=10)
+        config = StreamConfig(
+            name="CHANNELS", subjects=["channel.*.*.log"], storage=StorageType.FILE, num_replicas=3, allow_direct=True
+        )
+        await stream.add_stream(config)
+        leader.pre_stop()
+        stored = 0
+        for _ in range(50):
+            answer = await stream.publish("channel.news.today.log", b"x", timeout=10)
+            assert answer.seq == stored + 1
+            stored = answer.seq
+        wait_until(leader.ended, "the server has left", LAME_DUCK_SECONDS)
+    finally:
+        await gateway.close()
+
+
+def test_the_certificate_holds_every_name(production: Manifests, tree: Path) -> None:
+    """The name that clients expect, and those by which servers call each other, stand in the certificate."""
+    certificate = x509.load_pem_x509_certificate((tree / "k8s" / "secrets" / "nats-tls" / "tls.crt").read_bytes())
+    names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value.get_values_for_type(
+        x509.DNSName
+    )
+    assert settings_of(production, "gateway").nats_tls_hostname in names
+    routes = production.environment(production.workload("nats").pod["containers"][0])["NATS_ROUTES"]
+    for number in range(3):
+        assert f"@nats-{number}.nats-headless:6222" in routes
+        assert {f"nats-{number}.nats-headless", "*.nats-headless"} & set(names)
