@@ -3,13 +3,13 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := protocol chassis gateway auth_service chat_service launcher observability deploy
+PACKAGES := protocol chassis gateway auth_service chat_service canary launcher observability deploy
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance soak lint types locks page docs dashboards images secrets clean venv run-deps test-deps
+.PHONY: help run test conformance soak lint types locks page docs dashboards observability-check images secrets clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ conformance: test-deps web/dist/index.html ## Run the public suite of the Python
 
 soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
 	@$(BIN)/python -m tests.soak $(SOAK)
+
+observability-check: test-deps web/dist/index.html ## Ask a real Prometheus every query of every dashboard and rule (needs Debian's prometheus)
+	@$(BIN)/python -m tests.observability $(CHECK)
 
 lint: test-deps ## Check style and order (ruff)
 	$(BIN)/python -m ruff check
