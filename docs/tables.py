@@ -24,10 +24,17 @@ _SETTINGS = {
     "gateway": ("gateway.settings", "GatewaySettings"),
     "auth": ("auth_service.settings", "Settings"),
     "chat": ("chat_service.settings", "Settings"),
+    "canary": ("canary.settings", "Settings"),
     "launcher": ("launcher.settings", "LauncherSettings"),
     "nats-exporter": ("observability.settings", "ExporterSettings"),
 }
-_METRICS = {"every-service": "chassis", "gateway": "gateway", "auth": "auth_service", "chat": "chat_service"}
+_METRICS = {
+    "every-service": "chassis",
+    "gateway": "gateway",
+    "auth": "auth_service",
+    "chat": "chat_service",
+    "canary": "canary",
+}
 
 
 def _rows(head: tuple[str, ...], rows: Iterable[tuple[object, ...]]) -> str:

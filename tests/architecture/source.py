@@ -7,7 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = ("gateway", "auth_service", "chat_service")
-PACKAGES = ("protocol", "chassis", *SERVICES, "launcher", "observability", "deploy")
+PACKAGES = ("protocol", "chassis", *SERVICES, "canary", "launcher", "observability", "deploy")
 
 
 @dataclass(frozen=True)

@@ -55,13 +55,13 @@ def has(text: str, word: str) -> bool:
     return re.search(rf"(?<![\w.-]){re.escape(word)}(?![\w-])", text) is not None
 
 
-@pytest.mark.parametrize("package", ["chassis", *SERVICES, "launcher", "observability"])
+@pytest.mark.parametrize("package", ["chassis", *SERVICES, "canary", "launcher", "observability"])
 def test_every_setting_is_documented(package: str) -> None:
     """docs/operations.md has each environment variable that a service reads."""
     assert sorted(name for name in settings_of(package) if not has(page("operations.md"), name)) == []
 
 
-@pytest.mark.parametrize("package", ["chassis", *SERVICES, "launcher", "observability"])
+@pytest.mark.parametrize("package", ["chassis", *SERVICES, "canary", "launcher", "observability"])
 def test_every_setting_has_a_meaning(package: str) -> None:
     """Each setting says in its declaration what it is for."""
     module = importlib.import_module(f"{package}.settings")

@@ -12,6 +12,7 @@ from tests.architecture.source import PACKAGES, SERVICES, Module, imports, modul
 MAY_IMPORT = {
     "protocol": {"protocol"},
     "chassis": {"chassis", "protocol"},
+    "canary": {"canary", "chassis", "protocol"},
     "launcher": {"launcher", "chassis", "protocol"},
     "deploy": {"deploy", "chassis", "protocol"},
     "observability": {"observability", "chassis", "protocol"},
@@ -21,6 +22,7 @@ MAY_IMPORT = {
 HOMES = {
     "alembic": ("chassis/database.py", "*/migrations/*.py"),
     "argon2": ("auth_service/passwords.py",),
+    "centrifuge": ("canary/connection.py", "canary/receiver.py"),
     "cryptography": ("auth_service/keyring.py", "deploy/certificates.py"),
     "fastapi": (
         "chassis/app.py",
@@ -32,7 +34,13 @@ HOMES = {
     ),
     "google": ("protocol/*.py",),
     "gunicorn": ("chassis/server.py",),
-    "httpx": ("gateway/keys.py", "launcher/readiness.py", "launcher/ring.py", "observability/nats_exporter.py"),
+    "httpx": (
+        "canary/account.py",
+        "gateway/keys.py",
+        "launcher/readiness.py",
+        "launcher/ring.py",
+        "observability/nats_exporter.py",
+    ),
     "jsonschema": ("deploy/schemas.py",),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
@@ -87,6 +95,19 @@ def test_packages_import_inward_only(package: str) -> None:
         if (top := name.partition(".")[0]) in PACKAGES and top not in MAY_IMPORT[package]
     ]
     assert wrong == []
+
+
+def test_the_canary_is_a_client() -> None:
+    """With all that the canary imports comes nothing that reaches NATS or a database; of the protocol it knows names."""
+    needs = {m.name: {owner(name, KNOWN) for name, _ in imports(m)} for m in modules("canary", "chassis", "protocol")}
+    reached: set[str] = set()
+    ahead = {module.name for module in modules("canary")}
+    while ahead:
+        reached |= ahead
+        ahead = {name for one in ahead for name in needs[one] if name is not None} - reached
+    assert not reached & {"chassis.bus", "chassis.streams", "chassis.database"}
+    own = {name for module in modules("canary") for name in needs[module.name] if name}
+    assert {name for name in own if name.startswith("protocol")} <= {"protocol.names"}
 
 
 def test_every_library_has_one_home() -> None:
