@@ -98,7 +98,7 @@ def test_packages_import_inward_only(package: str) -> None:
 
 
 def test_the_canary_is_a_client() -> None:
-    """With all that the canary imports comes nothing that reaches NATS or a database; of the protocol it knows names."""
+    """What the canary imports, however far, reaches neither NATS nor a database; of the protocol it knows names."""
     needs = {m.name: {owner(name, KNOWN) for name, _ in imports(m)} for m in modules("canary", "chassis", "protocol")}
     reached: set[str] = set()
     ahead = {module.name for module in modules("canary")}
