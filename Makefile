@@ -9,13 +9,18 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run test conformance soak lint types locks page docs dashboards observability-check images secrets clean venv run-deps test-deps
+.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: run-deps web/dist/index.html ## Start everything here and print the page's address; Ctrl-C stops it
 	@exec $(BIN)/python -m launcher
+
+canary: run-deps ## Have the canary chat with what `make run` started, and count what is lost; Ctrl-C stops it
+	@$(call install,canary)
+	@export CANARY_URL=$${CANARY_URL:-http://localhost:$${GATEWAY_PORT:-8000}} \
+	  CANARY_AUTH_URL=$${CANARY_AUTH_URL:-http://localhost:$${AUTH_PORT:-8001}/auth} && exec $(BIN)/python -m canary
 
 test: test-deps web/dist/index.html $(SDK_TESTS)/node_modules/.package-lock.json ## Run every test (Debian packages they need: see .ci/run)
 	$(BIN)/python -m pytest
