@@ -33,15 +33,12 @@ class Health:
         missing = {name: text for name, text in zip(names, found, strict=True) if text}
         if self.draining:
             missing["process"] = "shutting down"
+        self._was_ready = self._was_ready or not missing
         return missing
 
     async def started(self) -> dict[str, str]:
         """Return what was missing so far for a first time of being ready; empty once there was one."""
-        if self._was_ready:
-            return {}
-        missing = await self.missing()
-        self._was_ready = self._was_ready or not missing
-        return missing
+        return {} if self._was_ready else await self.missing()
 
     async def _ask(self, name: str) -> str | None:
         try:

@@ -52,6 +52,7 @@ def create(settings: GatewaySettings) -> FastAPI:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
+            stack.callback(log.info, "stopped")  # the last of all: whoever was killed has not said it
             bus = Bus(settings, SERVICE)
             stack.push_async_callback(bus.close)
             background = await stack.enter_async_context(Background())

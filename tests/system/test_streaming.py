@@ -692,7 +692,7 @@ async def test_a_stopping_process_says_so(rings: Callable[..., Ring], come: Come
     for one in found:
         assert await one.end() == (3001, "shutdown")
     await eventually(lambda: not set(old) & {process.pid for process in ring.processes()}, "the processes ended")
-    assert asyncio.get_running_loop().time() - started < 10, "ended by GATEWAY_GRACE_SECONDS, not by themselves"
+    assert asyncio.get_running_loop().time() - started < 10, "ended by a deadline, not by themselves"
     for one in raw:
         await one.close()
     await eventually(lambda: len(ring.worker_pids()) == 2 and not ring.missing("gateway"), "new processes", 30)
