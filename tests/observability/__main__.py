@@ -46,7 +46,7 @@ def main() -> int:
                 asyncio.run(busy_day(stage, say))
                 say("every query is asked")
                 problems = _judged(prometheus, options.seconds)
-        except BaseException:
+        except BaseException:  # whatever went wrong, the logs outlive their directory
             _keep_logs(place, options.logs)
             raise
         if problems:
