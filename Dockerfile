@@ -102,7 +102,7 @@ ENV WEB_DIR=/app/web/dist \
     GATEWAY_PORT=8000 GATEWAY_INTERNAL_PORT=9000 GATEWAY_WORKERS=1 \
     GATEWAY_DRAIN_DELAY_SECONDS=5 GATEWAY_DRAIN_SECONDS=30
 EXPOSE 8000 9000
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:9000/health/live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:9000/health/live"]
 LABEL org.opencontainers.image.title="parley-gateway" \
       org.opencontainers.image.description="Holds the sockets, and serves the page"
 CMD ["python", "-m", "gateway"]
@@ -112,7 +112,7 @@ FROM runtime AS auth
 COPY --from=code /out/auth/ /
 ENV AUTH_PORT=8001 AUTH_INTERNAL_PORT=9001
 EXPOSE 8001 9001
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:9001/health/live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:9001/health/live"]
 LABEL org.opencontainers.image.title="parley-auth" \
       org.opencontainers.image.description="Knows who somebody is: accounts, sessions, tokens"
 CMD ["python", "-m", "auth_service"]
@@ -122,7 +122,7 @@ FROM runtime AS chat
 COPY --from=code /out/chat/ /
 ENV CHAT_PORT=8002
 EXPOSE 8002
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:8002/health/live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:8002/health/live"]
 LABEL org.opencontainers.image.title="parley-chat" \
       org.opencontainers.image.description="Decides what was said: the only writer of the room logs"
 CMD ["python", "-m", "chat_service"]
@@ -133,7 +133,7 @@ COPY --from=canary-libraries /out/ /opt/parley/
 COPY --from=code /out/canary/ /
 ENV CANARY_PORT=8003
 EXPOSE 8003
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:8003/health/live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:8003/health/live"]
 LABEL org.opencontainers.image.title="parley-canary" \
       org.opencontainers.image.description="Chats through the public address all day, and tells what it sees"
 CMD ["python", "-m", "canary"]
@@ -143,7 +143,7 @@ FROM runtime AS nats-exporter
 COPY --from=code /out/nats-exporter/ /
 ENV NATS_EXPORTER_PORT=7777
 EXPOSE 7777
-HEALTHCHECK --interval=10s --timeout=3s --start-period=30s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:7777/health/live"]
+HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["python", "-m", "deploy.probe", "http://127.0.0.1:7777/health/live"]
 LABEL org.opencontainers.image.title="parley-nats-exporter" \
       org.opencontainers.image.description="Shows Prometheus what nats-servers tell on their monitoring ports"
 CMD ["python", "-m", "observability.nats_exporter"]

@@ -67,12 +67,11 @@ def build_all(tag: str, options: list[str]) -> dict[str, tuple[int, list[str]]]:
     found = {}
     for number, target in enumerate(TARGETS, 1):
         started = time.monotonic()
-        print(f"images: {number}/{len(TARGETS)} parley-{target}:{tag}", flush=True)
-        build(target, tag, options)
-        found[target] = inspected(f"parley-{target}:{tag}")
-        print(
-            f"images: {number}/{len(TARGETS)} parley-{target}:{tag} in {time.monotonic() - started:.0f} s", flush=True
-        )
+        image = f"parley-{target}:{tag}"
+        print(f"images: {number} of {len(TARGETS)}, {image}", flush=True)
+        build(image, target, options)
+        found[target] = inspected(image)
+        print(f"images: {image} built in {time.monotonic() - started:.0f} s", flush=True)
     return found
 
 

@@ -1,0 +1,116 @@
+"""What the proxy lets through, and what it keeps inside."""
+
+import asyncio
+import itertools
+import json
+import time
+from typing import Any
+
+import httpx
+
+from tests.bench.clients import Account, http, new_message_id
+from tests.compose.stack import Stack
+
+INSIDE = ("/metrics", "/metrics/", "/health/live", "/health/ready", "/health/started", "//metrics", "/auth/../metrics")
+"""Paths that nobody outside may read: services answer them on ports of their own."""
+PROMPT_SECONDS = 2.0
+"""A stream that a proxy buffers comes at its end, or never."""
+
+
+async def paths(stack: Stack) -> str:
+    """Ask for the page, its configuration, keys and the server API, and for what must stay inside."""
+    base = stack.gateway_url
+    page = await http("GET", f"{base}/")
+    assert page.status_code == 200, page
+    assert "<script" in page.text, page.text
+    policy = page.headers["content-security-policy"]
+    assert "connect-src 'self' ws://localhost:8080" in policy, policy
+    config = (await http("GET", f"{base}/config.json")).json()
+    assert (config["auth_url"], config["websocket_url"]) == ("/auth", "/connection/websocket"), config
+    assert (await http("GET", f"{base}/.well-known/jwks.json")).json()["keys"]
+    for path in INSIDE:
+        answer = await http("GET", httpx.URL(base).copy_with(raw_path=path.encode()))
+        assert answer.status_code == 404, f"{path} is answered {answer.status_code}: {answer.text[:200]}"
+    assert (await http("POST", f"{base}/api/info", json={})).status_code == 401
+    key = (stack.directory / "secrets" / "api_key").read_text()
+    info = await http("POST", f"{base}/api/info", json={}, headers={"X-API-Key": key})
+    nodes = info.json()["result"]["nodes"]
+    assert len(nodes) == 2, info.text
+    return f"page, /config.json, keys and /api ({len(nodes)} nodes); {len(INSIDE)} inner paths answered 404"
+
+
+class Stream:
+    """One client whose replies come over http_stream, in JSON."""
+
+    def __init__(self, stack: Stack) -> None:
+        self._base = stack.gateway_url
+        self._ids = itertools.count(1)
+        self.replies: dict[int, Any] = {}
+        self.heard: dict[str, float] = {}
+        """Text of a message to when it came."""
+        self._changed = asyncio.Event()
+        self._post_to: dict[str, str] = {}
+
+    async def run(self, account: Account) -> None:
+        """Connect, and read until cancelled."""
+        frame = json.dumps({"id": next(self._ids), "connect": {"token": account.access}})
+        url = f"{self._base}/connection/http_stream"
+        client = httpx.AsyncClient(trust_env=False, timeout=60)
+        async with client, client.stream("POST", url, content=frame) as answer:
+            assert answer.status_code == 200, answer
+            async for line in answer.aiter_lines():
+                self._take(json.loads(line))
+
+    def _take(self, reply: dict[str, Any]) -> None:
+        if "push" in reply:
+            text = reply["push"].get("pub", {}).get("data", {}).get("text")
+            if text:
+                self.heard[text] = time.monotonic()
+        elif "id" in reply:
+            self.replies[reply["id"]] = reply
+        self._changed.set()
+
+    async def until(self, condition: Any, what: str) -> None:
+        """Return when `condition()` is true; fail after a bound that no buffer would keep."""
+        try:
+            async with asyncio.timeout(10):
+                while not condition():
+                    self._changed.clear()
+                    await self._changed.wait()
+        except TimeoutError:
+            raise AssertionError(f"the stream did not bring {what}") from None
+
+    async def ask(self, **command: Any) -> Any:
+        """Post one command by whichever gateway the proxy chooses; return its reply."""
+        if not self._post_to:
+            await self.until(lambda: 1 in self.replies, "a connect reply")
+            connected = self.replies[1]["connect"]
+            self._post_to = {"node": connected["node"], "session": connected["session"]}
+        number = next(self._ids)
+        body = self._post_to | {"data": json.dumps({"id": number, **command})}
+        answer = await http("POST", f"{self._base}/emulation", content=json.dumps(body))
+        assert answer.status_code == 204, answer.text
+        await self.until(lambda: number in self.replies, f"a reply to {command}")
+        return self.replies[number]
+
+
+async def stream(stack: Stack, account: Account, room: str) -> str:
+    """Chat over an HTTP stream through the proxy: nothing on the way keeps bytes back."""
+    one = Stream(stack)
+    reading = asyncio.create_task(one.run(account))
+    try:
+        await one.ask(rpc={"method": "room.join", "data": {"room": room}})
+        await one.ask(subscribe={"channel": f"room:{room}"})
+        longest = 0.0
+        for number in range(10):
+            text = f"over a stream {number}"
+            sent = time.monotonic()
+            said = {"room": room, "id": new_message_id(), "text": text}
+            await one.ask(rpc={"method": "message.send", "data": said})
+            await one.until(lambda text=text: text in one.heard, text)
+            longest = max(longest, one.heard[text] - sent)
+        assert longest < PROMPT_SECONDS, f"a message took {longest:.1f} s: something buffers"
+    finally:
+        reading.cancel()
+        await asyncio.wait([reading])
+    return f"10 messages, the slowest back after {longest * 1000:.0f} ms"
