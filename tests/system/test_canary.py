@@ -153,6 +153,17 @@ async def test_what_is_done_to_a_message_is_seen(calm_ring: Ring, hatch: Hatch, 
         assert canary.stop() == 0
 
 
+async def test_a_receiver_that_gets_nothing_is_seen(calm_ring: Ring, hatch: Hatch) -> None:
+    """Where the connection lives and no message comes any more, all are lost: silence is no excuse for who answers."""
+    async with Between(calm_ring.websocket_url) as between:
+        canary = hatch(calm_ring, between.url).start()
+        await canary.chats(10)
+        between.swallow["canary-receiver-1"] = 1_000_000
+        await canary.until("lost_total", 10)
+        assert (await canary.broken()).keys() == {"lost"}
+        assert canary.stop() == 0
+
+
 async def test_a_connection_that_died_silently_is_no_loss(calm_ring: Ring, hatch: Hatch) -> None:
     """A receiver behind a network that swallows all and says nothing is not judged; it recovers when it notices."""
     async with Between(calm_ring.websocket_url) as between:
