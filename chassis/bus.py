@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from nats import errors
 from nats.aio.client import Client
@@ -85,6 +85,7 @@ class Bus:
         self._on_connect: list[Callable[[], None]] = []
         self._on_disconnect: list[Callable[[], None]] = []
         self._closing = False
+        self._connecting: asyncio.Task[Any] | None = None
 
     @property
     def connected(self) -> bool:
@@ -108,6 +109,27 @@ class Bus:
 
     async def connect(self) -> None:
         """Connect, trying until NATS answers."""
+        self._connecting = asyncio.current_task()
+        while not await self._attempt():
+            # With a new client each time: one whose TLS handshake broke waits for ever in its close.
+            self._client = Client()
+            await asyncio.sleep(RECONNECT_WAIT_SECONDS)
+        self._connecting = None
+        await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
+        self._connected()
+        log.info("connected to NATS")
+
+    async def _attempt(self) -> bool:
+        try:
+            await self._open()
+        except (OSError, TimeoutError, errors.Error) as error:
+            log.debug("no connection to NATS yet", error=type(error).__name__)
+            if self._client._transport:
+                self._client._transport.close()  # type: ignore[no-untyped-call]
+            return False
+        return True
+
+    async def _open(self) -> None:
         settings = self._settings
         await self._client.connect(
             servers=settings.nats_servers,
@@ -128,9 +150,6 @@ class Bus:
             reconnected_cb=self._reconnected,
             closed_cb=self._closed,
         )
-        await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
-        self._connected()
-        log.info("connected to NATS")
 
     async def withdraw(self) -> None:
         """Take no more requests; those taken can still be answered. Nothing to do while NATS is away."""
@@ -148,7 +167,10 @@ class Bus:
         metrics.nats_connected.set(0)
         try:
             await self.withdraw()
-            await self._client.close()
+            # The bound is for a connection whose TLS handshake broke: nats-py waits for its end, which has passed.
+            await asyncio.wait_for(self._client.close(), CONNECT_SECONDS)
+        except TimeoutError:
+            log.info("no end of the connection", seconds=CONNECT_SECONDS)
         except errors.Error as error:
             log.info("connection lost while closing it", error=type(error).__name__)
         except asyncio.CancelledError:
@@ -286,6 +308,8 @@ class Bus:
     async def _errored(self, error: Exception) -> None:
         metrics.nats_errors.labels(type(error).__name__).inc()
         self._encryption.failed(error)
+        if asyncio.current_task() is self._connecting:
+            raise error  # ends this attempt of `connect`
         if self._client.is_connected:
             log.warning("NATS error", error=type(error).__name__, detail=str(error)[:200])
 

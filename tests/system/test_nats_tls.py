@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -80,7 +81,11 @@ class Services:
 
     def wait_until_ready(self) -> None:
         """Return when nothing is missing."""
-        wait_until(lambda: not self.missing(), "they are ready", 60, 0.1)
+        try:
+            wait_until(lambda: not self.missing(), "they are ready", 60, 0.1)
+        except AssertionError:
+            logs = [(self._directory / f"{part}.log").read_text()[-2000:] for part in self._parts]
+            raise AssertionError(f"not ready: {self.missing()}\n" + "\n".join(logs)) from None
 
     def why(self, part: str) -> str:
         """Return what `part` says of its connection to NATS."""
@@ -155,6 +160,39 @@ async def test_a_certificate_of_somebody_else_is_refused(
 
     shutil.copy(authority.file, trusted)
     chat.wait_until_ready()
+    assert chat.errors("chat")[1:] == []
+
+
+async def test_a_certificate_that_turns_bad_is_refused_until_it_is_good(
+    encrypted: Callable[..., NatsServer], services: Callable[..., Services], authority: Authority, tmp_path: Path
+) -> None:
+    """A service that was connected tries again, as long as it takes, and ends in time meanwhile."""
+    nats = encrypted("127.0.0.1")
+    good = nats.config.read_text()
+    certificate, key = Authority(tmp_path / "other", "throw-away").certificate("127.0.0.1")
+    bad = good[: good.index("tls {")] + f'tls {{ cert_file: "{certificate}", key_file: "{key}", timeout: 5 }}\n'
+    chat = services(nats.passwords, nats.port, "chat", NATS_CA_FILE=str(authority.file))
+    chat.wait_until_ready()
+    for last in (False, True):
+        nats.stop()
+        nats.config.write_text(bad)
+        before = await metric(chat.ring, "parley_nats_errors_total", "chat", kind="SSLCertVerificationError")
+        nats.start()
+
+        async def attempts(before: float = before) -> bool:
+            kind = "SSLCertVerificationError"
+            return await metric(chat.ring, "parley_nats_errors_total", "chat", kind=kind) > before + 4
+
+        await eventually(attempts, "it tries again", 30)
+        assert "certificate is refused" in chat.why("chat")
+        if not last:
+            nats.stop()
+            nats.config.write_text(good)
+            nats.start()
+            chat.wait_until_ready()
+    started = time.monotonic()
+    chat.end()
+    assert time.monotonic() - started < 15
 
 
 @pytest.mark.parametrize("expected", ["", "nats.example.org"])
