@@ -9,7 +9,7 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets clean venv run-deps test-deps
+.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ images: venv ## Build the image of every service: make images BUILD='--network h
 
 secrets: run-deps ## Make what docker compose and k8s need as secrets, and keep what is there
 	@$(BIN)/python -m deploy.secrets
+
+manifests: test-deps ## Render k8s/overlays into build/ and check them against two versions of Kubernetes (needs kubectl)
+	@$(BIN)/python -m deploy.manifests
 
 page: web/dist/index.html ## Build the page, when its sources changed
 

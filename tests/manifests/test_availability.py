@@ -8,8 +8,9 @@ from tests.manifests.pod_rules import quantity
 from tests.manifests.reference_rules import settings_of
 
 MIB = 2**20
-PROCESS_BYTES = 60 * MIB
-CONNECTION_BYTES = 20 * 1024
+PROCESS_BYTES = 85 * MIB
+CONNECTION_BYTES = 22 * 1024
+"""As measured: k8s/base/gateway/deployment.yaml says how."""
 
 
 def test_a_node_can_be_emptied(overlay: Manifests) -> None:

@@ -1,6 +1,8 @@
 """Overlays as a whole: what the API takes, what components change, and what has its one home elsewhere."""
 
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -250,3 +252,22 @@ def test_no_flow_is_lost_with_a_component(build: Build) -> None:
     )
     assert plain - more == set()
     assert Flow("gateway", "nats", 4222) in plain
+
+
+def test_the_sources_are_tidy() -> None:
+    """One style of YAML, and lines that fit beside each other."""
+    rules_of_style = (
+        "{extends: default, rules: {line-length: {max: 120}, document-start: disable, truthy: disable, "
+        "braces: {max-spaces-inside: 1}, comments: {min-spaces-from-content: 1}}}"
+    )
+    written = (rules.TARGET, "k8s/secrets/")
+    files = [str(f.relative_to(ROOT)) for place in ("k8s", "nats") for f in sorted((ROOT / place).rglob("*.yaml"))]
+    files = [file for file in files if not file.startswith(written) or file.endswith("/kustomization.yaml")]
+    result = subprocess.run(
+        [sys.executable, "-m", "yamllint", "--strict", "-d", rules_of_style, *files],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert result.stdout == ""
