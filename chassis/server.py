@@ -36,7 +36,7 @@ SHARED_MEMORY = "/dev/shm"
 class LeavingServer(uvicorn.Server):
     """A server that lets its application take leave at SIGTERM, while everything still works, before it shuts down.
 
-    The application may have a coroutine function `state.leave` for that (ADR 0010). Until it returns the server
+    The application may have a coroutine function `state.leave` for that (ADR 0011). Until it returns the server
     listens, answers, and tells gunicorn that it lives. A further SIGTERM changes nothing: gunicorn repeats it while it
     reloads.
     """

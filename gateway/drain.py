@@ -1,4 +1,4 @@
-"""Leaving without a stampede (ADR 0010): what a gateway process does between SIGTERM and its end.
+"""Leaving without a stampede (ADR 0011): what a gateway process does between SIGTERM and its end.
 
 At once it says that it is not ready. For a while it goes on as before, until whoever sends newcomers has forgotten it.
 Then newcomers are refused, and everybody here is asked to connect again, one by one over a window. All the while

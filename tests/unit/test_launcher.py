@@ -180,3 +180,37 @@ def test_the_guard_kills_what_ignores_sigterm() -> None:
     assert child.wait(10) == -signal.SIGKILL
     child.stdout.close()
     wait_until(lambda: not guard.send(child.pid, 0), "the group is gone")
+
+
+def test_internal_ports_are_checked_as_all_others() -> None:
+    """A part with a port for health and metrics needs both free, and no other part on either."""
+    settings = LauncherSettings(gateway_port=free_port(), gateway_internal_port=free_port())
+    (part,) = parts.read_procfile("gateway: python -m gateway", settings)
+    assert part.ports == {
+        "GATEWAY_PORT": settings.gateway_port,
+        "GATEWAY_INTERNAL_PORT": settings.gateway_internal_port,
+    }
+    with socket.create_server(("127.0.0.1", settings.gateway_internal_port)):
+        assert "GATEWAY_INTERNAL_PORT" in (preflight.port_problem(part) or "")
+    with pytest.raises(preflight.Refused, match="GATEWAY_INTERNAL_PORT and CHAT_PORT are both"):
+        preflight.check_ports([part, a_part("chat", "127.0.0.1", settings.gateway_internal_port)])
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"), [({}, "0"), ({"GATEWAY_DRAIN_SECONDS": ""}, "0"), ({"GATEWAY_DRAIN_SECONDS": "7"}, "7")]
+)
+def test_the_gateway_leaves_at_once_unless_somebody_says_otherwise(given: dict[str, str], expected: str) -> None:
+    """Ctrl-C is quick on one machine; whoever sets a window gets it. No other part is told of it."""
+    gateway = parts.environment(a_part("gateway"), given, Path("/d"), PASSWORDS)
+    assert gateway["GATEWAY_DRAIN_SECONDS"] == expected
+    assert "GATEWAY_DRAIN_SECONDS" not in parts.environment(a_part("chat"), {}, Path("/d"), PASSWORDS)
+
+
+def test_a_gateway_is_given_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Delay, window and ten seconds are what it takes; the launcher waits longer than that before it kills."""
+    monkeypatch.setenv("GATEWAY_DRAIN_DELAY_SECONDS", "2.5")
+    monkeypatch.setenv("GATEWAY_DRAIN_SECONDS", "60")
+    grace = parts.check_settings(a_part("gateway", "127.0.0.1", 8000, "python", "-m", "gateway"))
+    assert grace == 73
+    assert parts.patience(grace, LauncherSettings()) > grace
+    assert parts.patience(parts.check_settings(a_part()), LauncherSettings()) == LauncherSettings().stop_seconds
