@@ -71,10 +71,6 @@ class JetStream:
         """Have another replica lead a stream."""
         _good(await self._ask("LEADER.STEPDOWN", stream, {}))
 
-    async def remove_peer(self, stream: str, server: str) -> None:
-        """Take a server out of a stream's replicas; NATS puts another in its place if it has one."""
-        _good(await self._ask("PEER.REMOVE", stream, {"peer": server}))
-
     async def snapshot(self, stream: str) -> tuple[Json, AsyncIterator[bytes]]:
         """Return a stream's configuration and state, and the chunks of a copy, all of which have to be read.
 
@@ -93,7 +89,8 @@ class JetStream:
                     if not chunk.body:
                         break
                     yield chunk.body
-                    await self._bus.publish(chunk.reply, b"")  # NATS sends no more than some of them unanswered
+                    if chunk.reply:  # NATS sends no more than some chunks unanswered; for the last it asks nothing
+                        await self._bus.publish(chunk.reply, b"")
                 if chunk.headers.get("Status", "204") != "204":
                     raise Failed(f"the copy of {stream} broke off: {chunk.headers}")
             except (TimeoutError, BusError) as error:

@@ -3,7 +3,6 @@
     python -m deploy.streams show
     python -m deploy.streams replicas 3              after one node became three (NATS_REPLICAS makes new streams only)
     python -m deploy.streams step-down ROOMS         have another server lead it
-    python -m deploy.streams remove-peer nats-2      take a server out of every stream's replicas
     python -m deploy.streams new-epoch               after files of NATS were put back from a copy: clients must reload
 
 Needs NATS_URL and NATS_PASSWORD, the password of NATS user operator.
@@ -28,6 +27,9 @@ STREAMS = (
     subjects.PRESENCE_STREAM,
 )
 
+CATCH_UP_SECONDS = 300.0
+"""How long new replicas may take to copy a stream."""
+
 
 async def show(jetstream: JetStream) -> None:
     """Print each stream with its replicas."""
@@ -50,6 +52,25 @@ def _replica(replica: dict[str, Any]) -> str:
     return f"{replica['name']} ({'offline' if replica.get('offline') else state})"
 
 
+async def whole(jetstream: JetStream, stream: str, replicas: int) -> None:
+    """Return when a stream has a leader and that many replicas in all, each with everything; raise `Failed`."""
+    last = ""
+    end = asyncio.get_running_loop().time() + CATCH_UP_SECONDS
+    while asyncio.get_running_loop().time() < end:
+        try:
+            cluster = ((await jetstream.info(stream)) or {}).get("cluster", {})
+        except Failed as error:  # no leader for the moment
+            last = str(error)
+        else:
+            others = cluster.get("replicas", [])
+            settled = cluster.get("leader") and not cluster.get("desired") and len(others) == replicas - 1
+            if settled and all(one.get("current") for one in others):
+                return
+            last = " ".join(_replica(one) for one in others) or "no replica yet"
+        await asyncio.sleep(0.5)
+    raise Failed(f"{stream} is not whole after {CATCH_UP_SECONDS:g} s: {last}")
+
+
 async def _each(jetstream: JetStream, streams: tuple[str, ...], changed: dict[str, Any] | None) -> None:
     for stream in streams:
         info = await jetstream.info(stream)
@@ -57,18 +78,8 @@ async def _each(jetstream: JetStream, streams: tuple[str, ...], changed: dict[st
             continue
         change = {"metadata": {**info["config"].get("metadata", {}), "epoch": new_id()}} if changed is None else changed
         config = (await jetstream.update(stream, change))["config"]
+        await whole(jetstream, stream, config["num_replicas"])
         print(f"streams: {stream}: R{config['num_replicas']}, epoch {config['metadata'].get('epoch', '-')}")
-
-
-async def remove_peer(jetstream: JetStream, server: str) -> None:
-    """Take `server` out of the replicas of every stream that has it there."""
-    for stream in STREAMS:
-        info = await jetstream.info(stream)
-        cluster = info.get("cluster", {}) if info else {}
-        names = [cluster.get("leader"), *(replica["name"] for replica in cluster.get("replicas", []))]
-        if server in names:
-            await jetstream.remove_peer(stream, server)
-            print(f"streams: {server} taken out of {stream}")
 
 
 async def run(settings: Settings, asked: argparse.Namespace) -> None:
@@ -79,9 +90,11 @@ async def run(settings: Settings, asked: argparse.Namespace) -> None:
         elif asked.action == "new-epoch":
             await _each(jetstream, STREAMS[:3], None)
         elif asked.action == "step-down":
+            info = await jetstream.info(asked.stream)
+            if info is None or info["config"]["num_replicas"] == 1:
+                raise Failed(f"{asked.stream} has no other replica that could lead it")
+            await whole(jetstream, asked.stream, info["config"]["num_replicas"])  # else nobody might lead it
             await jetstream.step_down(asked.stream)
-        elif asked.action == "remove-peer":
-            await remove_peer(jetstream, asked.server)
         else:
             await show(jetstream)
 
@@ -91,11 +104,9 @@ def _parser() -> argparse.ArgumentParser:
     actions = parser.add_subparsers(dest="action", required=True, metavar="command")
     actions.add_parser("show", help="list the streams with their replicas")
     replicas = actions.add_parser("replicas", help="change how many replicas every stream has")
-    replicas.add_argument("count", type=int, choices=(1, 3, 5))
+    replicas.add_argument("count", type=int, choices=(3, 5))
     step_down = actions.add_parser("step-down", help="have another server lead a stream")
     step_down.add_argument("stream", choices=STREAMS)
-    remove = actions.add_parser("remove-peer", help="take a server out of the replicas of every stream")
-    remove.add_argument("server")
     actions.add_parser("new-epoch", help="have every client reload, after files of NATS were put back from a copy")
     return parser
 

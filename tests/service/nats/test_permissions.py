@@ -21,7 +21,7 @@ from tests.bench.nats import CONFIG, NatsServer
 USERS = ("gateway", "chat", "auth", "operator")
 
 STREAMS = ("ROOMS", "USERS", "CHANNELS", "REVOCATIONS", "PRESENCE")
-OPERATOR_VERBS = ("UPDATE", "DELETE", "SNAPSHOT", "RESTORE", "PEER.REMOVE", "LEADER.STEPDOWN")
+OPERATOR_VERBS = ("UPDATE", "DELETE", "SNAPSHOT", "RESTORE", "LEADER.STEPDOWN")
 
 MAY_PUBLISH = {
     "gateway": {
@@ -99,7 +99,7 @@ NOBODY_MAY_PUBLISH = {
     "$JS.ACK.ROOMS.c.1.1.1.1.1",
     *(
         f"$JS.API.STREAM.{verb}.{stream}"
-        for verb in ("PURGE", "MSG.DELETE")
+        for verb in ("PURGE", "MSG.DELETE", "PEER.REMOVE")
         for stream in STREAMS
     ),
 }

@@ -1,0 +1,1 @@
+"""What docs/operations.md tells operators to do, done to real servers. Imports nothing of ours."""
