@@ -9,10 +9,10 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: run-deps web/dist/index.html ## Start everything here and print the page's address; Ctrl-C stops it
 	@exec $(BIN)/python -m launcher
@@ -36,9 +36,11 @@ soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: m
 observability-check: test-deps web/dist/index.html ## Ask a real Prometheus every query of every dashboard and rule (needs Debian's prometheus)
 	@$(BIN)/python -m tests.observability $(CHECK)
 
-lint: test-deps ## Check style and order (ruff)
+lint: test-deps ## Check style and order (ruff), the Dockerfile (hadolint) and its scripts (shellcheck)
 	$(BIN)/python -m ruff check
 	$(BIN)/python -m ruff format --check
+	$(BIN)/hadolint Dockerfile
+	$(BIN)/shellcheck compose/*/*.sh
 
 types: test-deps ## Check types (mypy --strict)
 	$(BIN)/python -m mypy --strict $(PACKAGES)
@@ -58,6 +60,19 @@ secrets: run-deps ## Make what docker compose and k8s need as secrets, and keep 
 
 manifests: test-deps ## Render k8s/overlays into build/ and check them against two versions of Kubernetes (needs kubectl)
 	@$(BIN)/python -m deploy.manifests
+
+sbom: venv ## Write what the images are made of into sbom/ (CycloneDX)
+	@$(call install,sbom)
+	@mkdir -p sbom
+	@for lock in run canary; do $(BIN)/python -W ignore -m cyclonedx_py requirements requirements/$$lock.txt \
+	  --pyproject pyproject.toml --mc-type application --output-reproducible --of JSON \
+	  -o sbom/$$lock.cdx.json || exit 1; done
+	@$(with-node) && cd web && npm sbom --sbom-format cyclonedx --sbom-type application --package-lock-only --omit dev \
+	  > ../sbom/page.cdx.json
+	@ls -l sbom
+
+compose-check: images test-deps ## Build the images, bring compose up, chat, restart gateways under load, tear down
+	@$(BIN)/python -m tests.compose
 
 page: web/dist/index.html ## Build the page, when its sources changed
 

@@ -14,12 +14,16 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+from centrifuge import ReplyError
 
 from tests.bench.clients import eventually, guest
 from tests.bench.people import person
 from tests.compose import front, rolling, watch
 from tests.compose.stack import CannotRun, Stack
 
+T = TypeVar("T")
 EXIT_CANNOT_RUN = 2
 WIDTH = 22
 
@@ -157,17 +161,29 @@ async def chat(stack: Stack) -> str:
     """Let two people with the official SDK talk, and a third over an HTTP stream; return how it was."""
     ann, bob = await person(stack, "Ann"), await person(stack, "Bob")
     try:
-        room = await ann.make_room("Compose")
-        mine, his = await ann.follow(room), await bob.follow(room)
+        room = await patiently(lambda: ann.make_room("Compose"))
+        mine, his = await patiently(lambda: ann.follow(room)), await patiently(lambda: bob.follow(room))
         said = [f"hello {number}" for number in range(20)]
         for number, text in enumerate(said):
-            await (ann, bob)[number % 2].say(text, room)
+            await (ann, bob)[number % 2].insist(text, room)
         await eventually(lambda: mine.texts == said and his.texts == said, "both hear both, in order")
         streamed = await front.stream(stack, await guest(stack, "Cid"), room)
     finally:
         await ann.leave()
         await bob.leave()
     return f"WebSocket: {len(said)} messages, heard by both in order; http_stream: {streamed}"
+
+
+async def patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """Ask again while the answer is "not now", as while NATS chooses another leader; at most half a minute."""
+    end = time.monotonic() + 30
+    while True:
+        try:
+            return await ask()
+        except ReplyError as error:
+            if not error.temporary or time.monotonic() > end:
+                raise AssertionError(f"refused: {error}") from None
+        await asyncio.sleep(0.2)
 
 
 def roll(stack: Stack) -> list[str]:
