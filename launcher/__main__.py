@@ -65,7 +65,7 @@ def _plans(
             raise preflight.Refused(f"{part.command[0]} is missing; `make run` installs it")
         own = parts.environment(part, base, data_dir, secrets)
         log = settings.data_dir / "logs" / f"{part.name}.log"
-        patience = parts.patience(graces[part.name], settings)
+        patience = parts.patience(graces[part.name], base, settings)
         plans.append((part, Plan(part.name, [program, *part.command[1:]], own, log, parts.ROOT, patience)))
     return plans
 

@@ -18,7 +18,7 @@ NATS_HOST = "127.0.0.1"
 """Only processes of this machine talk to this NATS."""
 
 GATEWAY = "gateway"
-DRAIN = "GATEWAY_DRAIN_SECONDS"
+DELAY, DRAIN = "GATEWAY_DRAIN_DELAY_SECONDS", "GATEWAY_DRAIN_SECONDS"
 MARGIN_SECONDS = 2.0
 """What a part gets on top of the time in which it promises to end."""
 
@@ -87,9 +87,11 @@ def check_settings(part: Part) -> float:
     return grace
 
 
-def patience(grace: float, settings: LauncherSettings) -> float:
-    """Return how long a part that asks for `grace` seconds is given to end."""
-    return max(settings.stop_seconds, grace + MARGIN_SECONDS)
+def patience(grace: float, base: dict[str, str], settings: LauncherSettings) -> float:
+    """Return how long a part is given to end: its `grace`, where `base`, our environment, asks for a drain."""
+    if grace and any(base.get(name) for name in (DELAY, DRAIN)):
+        return max(settings.stop_seconds, grace + MARGIN_SECONDS)
+    return settings.stop_seconds
 
 
 def environment(part: Part, base: dict[str, str], data_dir: Path, passwords: dict[str, str]) -> dict[str, str]:

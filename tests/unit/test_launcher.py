@@ -207,10 +207,14 @@ def test_the_gateway_leaves_at_once_unless_somebody_says_otherwise(given: dict[s
 
 
 def test_a_gateway_is_given_its_grace(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Delay, window and ten seconds are what it takes; the launcher waits longer than that before it kills."""
+    """Delay, window and ten seconds are what it takes; who sets them is not killed sooner, nor anybody later."""
     monkeypatch.setenv("GATEWAY_DRAIN_DELAY_SECONDS", "2.5")
     monkeypatch.setenv("GATEWAY_DRAIN_SECONDS", "60")
     grace = parts.check_settings(a_part("gateway", "127.0.0.1", 8000, "python", "-m", "gateway"))
     assert grace == 73
-    assert parts.patience(grace, LauncherSettings()) > grace
-    assert parts.patience(parts.check_settings(a_part()), LauncherSettings()) == LauncherSettings().stop_seconds
+    asked = {"GATEWAY_DRAIN_SECONDS": "60"}
+    settings = LauncherSettings(stop_seconds=1)
+    assert parts.patience(grace, asked, settings) > grace
+    assert parts.patience(grace, asked, LauncherSettings(stop_seconds=100)) == 100
+    assert parts.patience(grace, {}, settings) == 1
+    assert parts.patience(parts.check_settings(a_part()), asked, settings) == 1
