@@ -31,20 +31,17 @@ def program() -> str:
     return found
 
 
-def hurried(shipped: dict[str, Any], targets: dict[str, list[str]], rules: Path) -> dict[str, Any]:
-    """Return the shipped configuration with other targets and intervals, without Alertmanager."""
-    scrapes = []
-    for scrape in shipped["scrape_configs"]:
-        name = scrape["job_name"]
-        kept = {
-            key: value for key, value in scrape.items() if key in ("job_name", "metrics_path", "metric_relabel_configs")
-        }
-        scrapes.append(kept | {"static_configs": [{"targets": targets[name]}]})
-    return {
-        "global": {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY},
-        "rule_files": [str(rules / "*.yml")],
-        "scrape_configs": scrapes,
-    }
+def hurried(text: str) -> str:
+    """Return the shipped configuration with a second for each interval, and without Alertmanager."""
+    config = yaml.safe_load(text)
+    config["global"] |= {"scrape_interval": EVERY, "scrape_timeout": EVERY, "evaluation_interval": EVERY}
+    del config["alerting"]
+    return yaml.safe_dump(config, sort_keys=False)
+
+
+def target_file(targets: dict[str, list[str]]) -> str:
+    """Return what stands in the directory of targets, as the shipped files there do."""
+    return yaml.safe_dump([{"targets": each, "labels": {"target_of": job}} for job, each in targets.items()])
 
 
 def hurried_rules(text: str) -> str:
@@ -68,13 +65,13 @@ class Prometheus:
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
-        rules = self._directory / "rules"
-        rules.mkdir(parents=True)
-        for file in sorted((SHIPPED / "rules").glob("*.yml")):
-            (rules / file.name).write_text(hurried_rules(file.read_text()))
-        shipped = yaml.safe_load((SHIPPED / "prometheus.yml").read_text())
         config = self._directory / "prometheus.yml"
-        config.write_text(yaml.safe_dump(hurried(shipped, self._targets, rules), sort_keys=False))
+        for name in ("rules", "targets"):  # where the configuration looks for them, beside itself
+            (self._directory / name).mkdir(parents=True)
+        for file in sorted((SHIPPED / "rules").glob("*.yml")):
+            (self._directory / "rules" / file.name).write_text(hurried_rules(file.read_text()))
+        (self._directory / "targets" / "check.yml").write_text(target_file(self._targets))
+        config.write_text(hurried((SHIPPED / "prometheus.yml").read_text()))
         with self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [
