@@ -36,6 +36,7 @@ _NOW = Row(
             grown("parley_auth_refresh_reuses_total"),
             amber=1,
             decimals=0,
+            alerts=("ParleyRefreshReuse",),
         ),
         number(
             "Revocations pending",
@@ -44,6 +45,7 @@ _NOW = Row(
             "short",
             f"max(parley_auth_revocations_pending{{{CHOSEN}}})",
             red=1,
+            alerts=("ParleyRevocationsPending",),
         ),
         number(
             "Age of the signing key",
@@ -51,6 +53,7 @@ _NOW = Row(
             "s",
             f"max(parley_auth_key_age_seconds{{{CHOSEN}}})",
             red=_MONTH + 86400,
+            alerts=("ParleySigningKeyOld",),
         ),
     ),
 )
@@ -85,6 +88,7 @@ _REQUEST_ROW = Row(
                 Query(rate("parley_auth_backoffs_total"), "account backs off"),
                 Query(rate("parley_auth_address_refusals_total", "kind"), "address: {{kind}}"),
             ],
+            alerts=("ParleyPasswordGuessing", "ParleyAddressesRefused"),
         ),
         lines(
             "Connect and refresh commands at gateways",
@@ -97,6 +101,7 @@ _REQUEST_ROW = Row(
             "failed means the auth service cannot be reached from them; sockets go on until the keys are too old.",
             "ops",
             [Query("sum by (result) (rate(parley_key_fetches_total[$__rate_interval]))", "{{result}}")],
+            alerts=("ParleyKeysNotFetched",),
         ),
     ),
 )
@@ -119,6 +124,7 @@ _PASSWORDS = Row(
                 Query(total("parley_auth_argon2_waiting"), "waiting"),
                 Query(rate("parley_auth_argon2_overflows_total"), "refused per second"),
             ],
+            alerts=("ParleyHashQueueFull",),
         ),
         heat(
             "Time of one hash, as a distribution",
@@ -151,6 +157,7 @@ _TOKENS = Row(
                 Query(rate("parley_auth_refresh_races_total"), "races"),
                 Query(rate("parley_auth_refresh_reuses_total"), "reuses"),
             ],
+            alerts=("ParleyRefreshReuse",),
         ),
         lines(
             "Tickets",
@@ -166,6 +173,7 @@ _TOKENS = Row(
                 Query(rate("parley_auth_revocations_published_total"), "published per second"),
                 Query(f"max(parley_auth_revocations_pending{{{CHOSEN}}})", "pending"),
             ],
+            alerts=("ParleyRevocationsPending",),
         ),
         lines(
             "From logout to closed sockets",
@@ -174,6 +182,7 @@ _TOKENS = Row(
             "s",
             [Query("parley:revocation_to_close_seconds:p99_1h", "p99 of the past hour")],
             red=1,
+            alerts=("ParleyRevocationSlow",),
         ),
         lines(
             "Expired rows removed",

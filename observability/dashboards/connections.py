@@ -11,6 +11,7 @@ _NOW = Row(
             "Connections open now. A fall without a deploy means clients are being lost.",
             "short",
             total("parley_connections"),
+            alerts=("ParleyConnectionsFell",),
         ),
         number(
             "Accepted",
@@ -42,6 +43,7 @@ _NOW = Row(
             amber=1.5,
             red=2,
             decimals=2,
+            alerts=("ParleyGatewayImbalance",),
         ),
         number(
             "Median life",
@@ -60,7 +62,25 @@ _HELD = Row(
             "Open connections of each gateway. Lines that part mean that newcomers are spread unevenly; a step down "
             "and up elsewhere is a restart.",
             "short",
-            [Query("parley:connections_by_instance:sum{" + CHOSEN + "}", "{{instance}}")],
+            [Query(f"parley:connections_by_instance:sum{{{CHOSEN}}}", "{{instance}}")],
+            alerts=("ParleyGatewayImbalance",),
+        ),
+        lines(
+            "Share of what a gateway may hold",
+            "Connections of each gateway as a share of MAX_CONNECTIONS of its processes. At 1 newcomers are refused: "
+            "add gateways before.",
+            "percentunit",
+            [
+                Query(
+                    f"parley:connections_by_instance:sum{{{CHOSEN}}}"
+                    f" / (sum by (instance) (parley_connections_limit{{{CHOSEN}}}) > 0)",
+                    "{{instance}}",
+                )
+            ],
+            amber=0.7,
+            red=0.85,
+            most=1,
+            alerts=("ParleyGatewayNearlyFull", "ParleyGatewayFull"),
         ),
         lines(
             "Connections by transport",
@@ -95,6 +115,7 @@ _COMING = Row(
             "not ours, of the others bad credentials.",
             "cps",
             each("parley_connections_refused_total", "reason"),
+            alerts=("ParleyHandshakesRefused", "ParleyGatewayFull"),
         ),
         lines(
             "Connect and refresh commands",
@@ -115,6 +136,7 @@ _GOING = Row(
             "cps",
             each("parley_disconnects_total", "cause"),
             stacked=True,
+            alerts=("ParleyDisconnectStorm", "ParleyDisconnectCause"),
         ),
         lines(
             "Ended by code",
@@ -122,6 +144,7 @@ _GOING = Row(
             "cps",
             each("parley_disconnects_total", "code"),
             stacked=True,
+            alerts=("ParleyDisconnectCause",),
         ),
         table(
             "Ended in the time on show",
@@ -138,10 +161,11 @@ _MOVING = Row(
     (
         lines(
             "Gateways draining",
-            "1 while a gateway drains. One that stays there longer than its drain time hangs.",
+            "Processes of a gateway that are on their way out. For longer than the drain time means that they hang.",
             "none",
             [Query(f"max by (instance) (parley_draining{{{CHOSEN}}})", "{{instance}}")],
             width=6,
+            alerts=("ParleyDrainStuck",),
         ),
         lines(
             "Connections still to drain",
@@ -161,6 +185,7 @@ _MOVING = Row(
                 Query(rate("parley_drain_forced_total"), "by force"),
             ],
             width=6,
+            alerts=("ParleyDrainForced",),
         ),
         lines(
             "Connections moved",

@@ -26,6 +26,7 @@ _NOW = Row(
             low_is_bad=True,
             decimals=3,
             width=6,
+            alerts=("ParleyDeliverySloBurnsFast",),
         ),
         number(
             "Median",
@@ -85,6 +86,12 @@ _TOTAL = Row(
             low_is_bad=True,
             most=1,
             width=12,
+            alerts=(
+                "ParleyDeliverySloBurnsFast",
+                "ParleyDeliverySloBurns",
+                "ParleyDeliverySloBurnsSlowly",
+                "ParleyDeliverySloLeaks",
+            ),
         ),
         lines(
             "99th percentile by gateway",
@@ -140,6 +147,7 @@ _STAGES = Row(
                 Query("parley:chat_append_seconds:p50_5m", "p50"),
                 Query("parley:chat_append_seconds:p99_5m", "p99"),
             ],
+            alerts=("ParleyAppendSlow",),
         ),
     ),
 )
@@ -157,6 +165,7 @@ _OUTSIDE = Row(
                 Query("parley:canary_latency_seconds:p99_5m", "p99"),
             ],
             red=0.5,
+            alerts=("ParleyCanarySlow",),
         ),
         lines(
             "Commands, 99th percentile",
@@ -176,6 +185,7 @@ _OUTSIDE = Row(
             "that a client is broken.",
             "ops",
             [Query(rate("parley_commands_total", "result", 'result!="0"'), "{{result}}")],
+            alerts=("ParleySendSloBurnsFast", "ParleySendSloBurns"),
         ),
         number(
             "Refused in the time on show",

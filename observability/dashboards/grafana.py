@@ -128,7 +128,7 @@ def _panel(panel: Panel, runbooks: dict[str, str]) -> Json:
         ],
         "fieldConfig": {"defaults": _field(panel), "overrides": []},
         "options": _OPTIONS[panel.kind],
-        **({"links": [_runbook(panel.alert, runbooks[panel.alert])]} if panel.alert else {}),
+        "links": [_runbook(alert, runbooks[alert]) for alert in panel.alerts],
         **({"transformations": _ROWS} if panel.kind == "table" else {}),
     }
 

@@ -35,8 +35,8 @@ class Panel:
     amber: float | None = None
     red: float | None = None
     low_is_bad: bool = False
-    alert: str = ""
-    """Name of the alert that stands on the same figure; its runbook is linked."""
+    alerts: tuple[str, ...] = ()
+    """Names of the alerts that stand on the same figure; their runbooks are linked."""
     width: int = 8
     stacked: bool = False
     decimals: int | None = None
@@ -70,7 +70,7 @@ class Options(TypedDict, total=False):
     amber: float
     red: float
     low_is_bad: bool
-    alert: str
+    alerts: tuple[str, ...]
     width: int
     stacked: bool
     decimals: int

@@ -26,6 +26,7 @@ _NOW = Row(
             "count(gnatsd_varz_start)",
             red=1,
             low_is_bad=True,
+            alerts=("ParleyNatsNodeLost", "ParleyNatsExporterDown"),
         ),
         number(
             "Connections",
@@ -47,6 +48,7 @@ _NOW = Row(
             "sum(increase(gnatsd_varz_slow_consumers[$__range]))",
             red=1,
             decimals=0,
+            alerts=("ParleyNatsSlowConsumers",),
         ),
         number(
             "Replica lag",
@@ -56,6 +58,7 @@ _NOW = Row(
             "max(max by (stream_name) (jetstream_stream_last_seq) - min by (stream_name) (jetstream_stream_last_seq))",
             amber=100,
             red=1000,
+            alerts=("ParleyNatsReplicaLags",),
         ),
         number(
             "Archive lag",
@@ -64,6 +67,7 @@ _NOW = Row(
             "parley:chat_archive_lag_records:min",
             amber=100,
             red=1000,
+            alerts=("ParleyArchiveLags", "ParleyArchiveStuck"),
         ),
     ),
 )
@@ -100,6 +104,7 @@ _SERVERS = Row(
             "the network cannot keep up.",
             "short",
             _server("gnatsd_varz_slow_consumers"),
+            alerts=("ParleyNatsSlowConsumers",),
         ),
         lines(
             "Memory",
@@ -113,6 +118,15 @@ _SERVERS = Row(
             "computes.",
             "percent",
             _server("gnatsd_varz_cpu"),
+        ),
+        lines(
+            "Unhealthy servers",
+            "1 while a server says of itself that it is not well: JetStream without a leader, streams that catch up, "
+            "a disk that fails.",
+            "none",
+            _server("gnatsd_healthz_status"),
+            red=1,
+            alerts=("ParleyNatsUnhealthy",),
         ),
         lines(
             "JetStream API",
@@ -155,6 +169,7 @@ _STREAMS = Row(
             amber=0.7,
             red=0.85,
             most=1,
+            alerts=("ParleyNatsStorageFilling", "ParleyNatsStorageFull"),
         ),
         lines(
             "Appended",
@@ -173,12 +188,14 @@ _STREAMS = Row(
                     _BY_STREAM,
                 )
             ],
+            alerts=("ParleyNatsReplicaLags",),
         ),
         lines(
             "Replicas",
             "Servers that hold each stream. Fewer than NATS_REPLICAS means a node is away.",
             "short",
             [Query("count by (stream_name) (jetstream_stream_last_seq)", _BY_STREAM)],
+            alerts=("ParleyNatsNoQuorum", "ParleyNatsNodeLost"),
         ),
     ),
 )
@@ -194,6 +211,7 @@ _OURS = Row(
             red=1,
             low_is_bad=True,
             most=1,
+            alerts=("ParleyNatsDisconnected",),
         ),
         lines(
             "Reconnects and errors",
@@ -204,6 +222,7 @@ _OURS = Row(
                 Query("sum by (job) (rate(parley_nats_reconnects_total[$__rate_interval]))", "{{job}} reconnects"),
                 Query("sum by (kind) (rate(parley_nats_errors_total[$__rate_interval]))", "error {{kind}}"),
             ],
+            alerts=("ParleyNatsErrors", "ParleyNatsRestarts"),
         ),
         lines(
             "Append until on disk",
@@ -212,6 +231,7 @@ _OURS = Row(
             "s",
             quantiles("parley_chat_append_seconds"),
             red=0.5,
+            alerts=("ParleyAppendSlow",),
         ),
         lines(
             "Archive lag",
@@ -221,6 +241,7 @@ _OURS = Row(
             [Query("parley:chat_archive_lag_records:min", "records")],
             amber=100,
             red=1000,
+            alerts=("ParleyArchiveLags", "ParleyArchiveStuck"),
         ),
         lines(
             "Archive position",
@@ -231,6 +252,16 @@ _OURS = Row(
                 Query("parley:chat_archive_position:max", "archive"),
                 Query('max(jetstream_stream_last_seq{stream_name="ROOMS"})', "log"),
             ],
+            alerts=("ParleyArchiveStuck",),
+        ),
+        lines(
+            "Archive of another log",
+            "1 while the archive is not of the log that is there, as after a restore of one alone. History is refused "
+            "until an operator decides.",
+            "none",
+            [Query("max(parley_chat_archive_misfit)", "misfit")],
+            red=1,
+            alerts=("ParleyArchiveMisfit",),
         ),
         lines(
             "Archive at work",
@@ -246,6 +277,7 @@ _OURS = Row(
                 ),
                 Query("sum(rate(parley_chat_poison_records_total[$__rate_interval]))", "unreadable"),
             ],
+            alerts=("ParleyPoisonRecord",),
         ),
     ),
 )

@@ -17,6 +17,7 @@ _FIRST = Row(
             red=0.5,
             decimals=0,
             width=3,
+            alerts=("ParleyCanaryLosesMessages",),
         ),
         number(
             "Duplicated",
@@ -26,6 +27,7 @@ _FIRST = Row(
             red=0.5,
             decimals=0,
             width=3,
+            alerts=("ParleyCanaryDuplicated",),
         ),
         number(
             "Out of order",
@@ -35,6 +37,7 @@ _FIRST = Row(
             red=0.5,
             decimals=0,
             width=3,
+            alerts=("ParleyCanaryReordered",),
         ),
         number(
             "Delivered within 500 ms, past hour",
@@ -45,6 +48,7 @@ _FIRST = Row(
             red=0.99,
             low_is_bad=True,
             decimals=3,
+            alerts=("ParleyDeliverySloBurnsFast",),
         ),
         number(
             "Error budget burn, past hour",
@@ -54,6 +58,7 @@ _FIRST = Row(
             amber=1,
             red=14.4,
             decimals=1,
+            alerts=("ParleyDeliverySloBurns",),
         ),
         number(
             "Error budget left, 30 days",
@@ -65,6 +70,7 @@ _FIRST = Row(
             low_is_bad=True,
             decimals=0,
             width=3,
+            alerts=("ParleyDeliverySloLeaks", "ParleyDeliverySloBurnsSlowly"),
         ),
         number(
             "Alerts firing",
@@ -81,6 +87,7 @@ _FIRST = Row(
             "count(up == 0) or vector(0)",
             red=1,
             width=2,
+            alerts=("ParleyServiceAbsent", "ParleyTargetDown"),
         ),
     ),
 )
@@ -96,6 +103,7 @@ _CANARY = Row(
                 Query(f"sum(rate(parley_canary_{what}_total[$__rate_interval]))", what)
                 for what in ("sent", "received", "lost", "duplicated", "reordered")
             ],
+            alerts=("ParleyCanarySilent", "ParleyCanaryDisconnected", "ParleyCanaryAbsent"),
         ),
         lines(
             "Canary: sent until received",
@@ -107,6 +115,7 @@ _CANARY = Row(
                 Query("parley:canary_latency_seconds:p99_5m", "p99"),
             ],
             red=0.5,
+            alerts=("ParleyCanarySlow",),
         ),
         lines(
             "Error budget burn",
@@ -120,6 +129,7 @@ _CANARY = Row(
             ],
             amber=1,
             red=14.4,
+            alerts=("ParleySendSloBurnsFast", "ParleySendSloBurns", "ParleySendSloBurnsSlowly", "ParleySendSloLeaks"),
         ),
     ),
 )
@@ -133,6 +143,7 @@ _TRAFFIC = Row(
             "short",
             [Query("parley:connections_by_transport:sum", "{{transport}}")],
             stacked=True,
+            alerts=("ParleyConnectionsFell",),
         ),
         lines(
             "Messages",
@@ -159,12 +170,14 @@ _ERRORS = Row(
             "cps",
             [Query("sum by (cause) (parley:disconnects_by_cause:rate5m)", "{{cause}}")],
             stacked=True,
+            alerts=("ParleyDisconnectStorm",),
         ),
         lines(
             "Commands refused, by code",
             "A rise of 503 means NATS or a service is away; of others, that a client is broken.",
             "ops",
             [Query('sum by (result) (parley:commands:rate5m{result!="0"})', "{{result}}")],
+            alerts=("ParleyChatRefuses",),
         ),
         lines(
             "HTTP answers 5xx",
@@ -179,6 +192,7 @@ _ERRORS = Row(
             ],
             amber=0.01,
             red=0.05,
+            alerts=("ParleyHttpErrors",),
         ),
     ),
 )
@@ -196,6 +210,7 @@ _LATENCY = Row(
                 Query('parley:delivery_stage_seconds:p999_5m{stage="total"}', "p99.9"),
             ],
             red=0.5,
+            alerts=("ParleyDeliverySloBurnsFast",),
         ),
         lines(
             "Commands, 99th percentile",
@@ -208,6 +223,7 @@ _LATENCY = Row(
             "Time until NATS has a record on disk. A rise means the disk under NATS is slow.",
             "s",
             [Query("parley:chat_append_seconds:p50_5m", "p50"), Query("parley:chat_append_seconds:p99_5m", "p99")],
+            alerts=("ParleyAppendSlow",),
         ),
     ),
 )
@@ -222,6 +238,7 @@ _SATURATION = Row(
             [Query(f"parley:process_cpu_by_instance:rate5m{{{CHOSEN}}}", "{{job}} {{instance}}")],
             amber=0.7,
             red=0.9,
+            alerts=("ParleyProcessBusy",),
         ),
         lines(
             "Event loop late, 99th percentile",
@@ -230,6 +247,7 @@ _SATURATION = Row(
             [Query(f"parley:event_loop_lag_seconds:p99_5m{{{CHOSEN}}}", "{{job}} {{instance}}")],
             amber=0.05,
             red=0.25,
+            alerts=("ParleyEventLoopLate",),
         ),
         lines(
             "Queues",
@@ -248,12 +266,14 @@ _SATURATION = Row(
             "Against MAX_CONNECTIONS per process. Lines that part mean newcomers are spread unevenly.",
             "short",
             [Query(f"parley:connections_by_instance:sum{{{CHOSEN}}}", "{{instance}}")],
+            alerts=("ParleyGatewayNearlyFull", "ParleyGatewayFull"),
         ),
         lines(
             "Memory",
             "Resident memory of each target. A rise without more connections means a leak.",
             "bytes",
             [Query(f"parley:process_memory_by_instance:sum{{{CHOSEN}}}", "{{job}} {{instance}}")],
+            alerts=("ParleyMemoryNearLimit",),
         ),
         lines(
             "Connection to NATS",
@@ -264,6 +284,7 @@ _SATURATION = Row(
             red=1,
             low_is_bad=True,
             most=1,
+            alerts=("ParleyNatsDisconnected",),
         ),
     ),
 )

@@ -5,6 +5,7 @@ from observability.dashboards.queries import CHOSEN, buckets, quantile, rate
 
 _NAME = "{{job}} {{instance}}"
 _EACH = "job, instance"
+_FAILURES = 'prometheus_rule_evaluation_failures_total{rule_group=~".*;parley-.*"}'
 
 
 def _now(metric: str, fold: str = "max") -> list[Query]:
@@ -26,6 +27,7 @@ _NOW = Row(
             "short",
             "count(up == 0) or vector(0)",
             red=1,
+            alerts=("ParleyTargetDown", "ParleyServiceAbsent"),
         ),
         number(
             "Busiest target",
@@ -40,6 +42,7 @@ _NOW = Row(
             "Memory that all processes hold. Pages that workers share are counted in each.",
             "bytes",
             f"sum(parley_process_resident_memory_bytes{{{CHOSEN}}})",
+            alerts=("ParleyMemoryNearLimit",),
         ),
         number(
             "Event loop late, 99th percentile",
@@ -48,6 +51,7 @@ _NOW = Row(
             quantile(0.99, "parley_event_loop_lag_seconds"),
             amber=0.05,
             red=0.25,
+            alerts=("ParleyEventLoopLate",),
         ),
         number(
             "Youngest process",
@@ -66,12 +70,30 @@ _COST = Row(
             "Seconds per second, summed over the processes of a target. Near one per process everything waits.",
             "none",
             [Query(rate("parley_process_cpu_seconds_total", _EACH), _NAME)],
+            alerts=("ParleyProcessBusy",),
         ),
         lines(
             "Memory",
             "Resident memory, summed over the processes of a target. A rise without more connections means a leak.",
             "bytes",
             _now("parley_process_resident_memory_bytes", "sum"),
+        ),
+        lines(
+            "Memory of what there may be",
+            "Share of the container's limit, or of the machine's memory where there is none. Above 1 processes are "
+            "killed.",
+            "percentunit",
+            [
+                Query(
+                    f"parley:process_memory_by_instance:sum{{{CHOSEN}}}"
+                    f" / (sum by ({_EACH}) (parley_memory_limit_bytes{{{CHOSEN}}}) > 0)",
+                    _NAME,
+                )
+            ],
+            amber=0.7,
+            red=0.85,
+            most=1,
+            alerts=("ParleyMemoryNearLimit",),
         ),
         lines(
             "File descriptors used",
@@ -86,6 +108,7 @@ _COST = Row(
             amber=0.7,
             red=0.9,
             most=1,
+            alerts=("ParleyFileDescriptorsNearLimit",),
         ),
     ),
 )
@@ -100,6 +123,7 @@ _LOOP = Row(
             [Query(quantile(0.99, "parley_event_loop_lag_seconds", _EACH), _NAME)],
             amber=0.05,
             red=0.25,
+            alerts=("ParleyEventLoopLate",),
         ),
         heat(
             "Event loop late, as a distribution",
@@ -163,12 +187,14 @@ _RUNNING = Row(
                     _NAME,
                 )
             ],
+            alerts=("ParleyProcessRestarts",),
         ),
         table(
             "Versions",
             "What version each target runs. Two at once mean a deploy under way, or one that stopped.",
             "none",
             f"max by (job, instance, version) (parley_build_info{{{CHOSEN}}})",
+            alerts=("ParleyVersionsDiffer",),
         ),
     ),
 )
@@ -181,6 +207,7 @@ _HTTP = Row(
             "By target's job and status. A rise of 5xx means failing requests.",
             "reqps",
             [Query("parley:http_requests:rate5m", "{{job}} {{status}}")],
+            alerts=("ParleyHttpErrors",),
         ),
         lines(
             "Requests by route",
@@ -199,6 +226,54 @@ _HTTP = Row(
             "s",
             [Query("parley:http_request_duration_seconds:p99_5m", "{{job}} {{route}}")],
         ),
+        lines(
+            "Answers that one is not ready",
+            "/health/ready answered with 503. For more than moments it means that something this process needs is "
+            "away; the answer names it.",
+            "reqps",
+            [
+                Query(
+                    rate("parley_http_requests_total", _EACH, 'route="/health/ready", status="503"')
+                    + " or 0 * "
+                    + rate("parley_http_requests_total", _EACH),
+                    _NAME,
+                )
+            ],
+            alerts=("ParleyNotReady",),
+        ),
+    ),
+)
+
+_WATCHING = Row(
+    "Who watches",
+    (
+        lines(
+            "Targets that answer",
+            "By job. A fall is a service that is gone, or does not answer Prometheus in time.",
+            "short",
+            [Query("sum by (job) (up)", "{{job}}")],
+            alerts=("ParleyTargetDown", "ParleyServiceAbsent"),
+        ),
+        lines(
+            "Rules that fail",
+            "Evaluations of our rules that Prometheus could not finish. Any means that alerts may be silent.",
+            "ops",
+            [Query(f"sum(rate({_FAILURES}[$__rate_interval]))", "failures")],
+            red=0.001,
+            alerts=("ParleyRulesFail",),
+        ),
+        lines(
+            "Prometheus and Alertmanager",
+            "Configuration loaded (1), Alertmanagers known, and alerts dropped on the way to them. Without the first "
+            "two nobody is told.",
+            "short",
+            [
+                Query("min(prometheus_config_last_reload_successful)", "configuration loaded"),
+                Query("max(prometheus_notifications_alertmanagers_discovered)", "Alertmanagers"),
+                Query("sum(rate(prometheus_notifications_dropped_total[$__rate_interval]))", "dropped per second"),
+            ],
+            alerts=("ParleyConfigNotLoaded", "ParleyAlertsNotSent"),
+        ),
     ),
 )
 
@@ -207,5 +282,5 @@ DASHBOARD = Dashboard(
     "Parley: processes",
     "What each process costs, how late it runs, and what runs since when.",
     "parley_build_info",
-    (_NOW, _COST, _LOOP, _RUNNING, _HTTP),
+    (_NOW, _COST, _LOOP, _RUNNING, _HTTP, _WATCHING),
 )

@@ -40,6 +40,7 @@ _NOW = Row(
             grown("parley_gaps_total", where='outcome="lost"'),
             red=1,
             decimals=0,
+            alerts=("ParleyGapsNotRepaired",),
         ),
         number(
             "Queues overflowed",
@@ -89,6 +90,7 @@ _STORMS = Row(
             "cps",
             each("parley_disconnects_total", "cause"),
             stacked=True,
+            alerts=("ParleyDisconnectStorm",),
         ),
     ),
 )
@@ -102,6 +104,7 @@ _RECOVERY = Row(
             "history reaches, and reload.",
             "ops",
             each("parley_recoveries_total", "result"),
+            alerts=("ParleyRecoveriesFail",),
         ),
         lines(
             "Events recovered",
@@ -132,6 +135,7 @@ _GAPS = Row(
             "told.",
             "ops",
             each("parley_gaps_total", "outcome"),
+            alerts=("ParleyGapsNotRepaired",),
         ),
         lines(
             "Overflows by queue",
@@ -139,6 +143,7 @@ _GAPS = Row(
             "presence: too many changes at once.",
             "ops",
             each("parley_queue_overflows_total", "queue"),
+            alerts=("ParleyQueueOverflows",),
         ),
         lines(
             "Slow and silent clients",
@@ -149,6 +154,7 @@ _GAPS = Row(
                 Query(rate("parley_stalls_total"), "stalled"),
                 Query(rate("parley_disconnects_total", "cause", 'cause=~"slow|no_pong"'), "ended: {{cause}}"),
             ],
+            alerts=("ParleySlowClientsCut",),
         ),
     ),
 )
@@ -165,6 +171,7 @@ _BENEATH = Row(
             red=1,
             low_is_bad=True,
             most=1,
+            alerts=("ParleyNatsDisconnected",),
         ),
         lines(
             "NATS connections made again",

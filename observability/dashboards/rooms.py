@@ -128,6 +128,7 @@ _CHAT = Row(
             "By result: ok, or the refusal's code. A rise of 503 means sends are refused.",
             "ops",
             [Query("sum by (result) (parley:chat_commands:rate5m)", "{{result}}")],
+            alerts=("ParleyChatRefuses",),
         ),
         lines(
             "Time to answer, 99th percentile",
@@ -147,6 +148,7 @@ _CHAT = Row(
                     "duplicates known by {{known_by}}",
                 ),
             ],
+            alerts=("ParleyAppendConflicts",),
         ),
         lines(
             "Room states",
@@ -165,6 +167,7 @@ _CHAT = Row(
                 Query("sum(parley_chat_in_flight_commands)", "in work"),
                 Query("sum(rate(parley_chat_overflow_total[$__rate_interval]))", "refused per second"),
             ],
+            alerts=("ParleyChatOverflow",),
         ),
     ),
 )
@@ -177,6 +180,7 @@ _API = Row(
             "A rise of unauthorized means somebody tries keys, of 503 that NATS is slow or away.",
             "reqps",
             each("parley_api_requests_total", "result"),
+            alerts=("ParleyApiKeyGuessing",),
         ),
         lines(
             "Time to answer, 99th percentile",

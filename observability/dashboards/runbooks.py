@@ -17,7 +17,7 @@ LINES_PER_ROW = 1.3
 
 def names() -> list[str]:
     """Return the alerts that have a runbook, in the order of their panels."""
-    return sorted(file.stem for file in DIRECTORY.glob("Parley*.md"))
+    return sorted(file.stem for file in DIRECTORY.glob("*.md") if file.stem != "README")
 
 
 def addresses() -> dict[str, str]:
