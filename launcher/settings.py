@@ -11,7 +11,7 @@ class LauncherSettings(Settings):
     start_seconds: Seconds = Field(default=60, description="How long everything may take to become ready at the start.")
     stop_seconds: Seconds = Field(
         default=20,
-        description="How long a part may take to stop before it is killed; a gateway that is told to drain, not within its grace.",
+        description="How long a part may take to stop before it is killed; longer for a gateway that is set to drain.",
     )
     restart_first_seconds: Seconds = Field(default=0.2, description="Pause before a part that ended starts again.")
     restart_most_seconds: Seconds = Field(default=5, description="That pause doubles each time, up to this.")
