@@ -66,7 +66,7 @@ async def test_leaders_die(cluster: Cluster, fleets: Fleets, record_property: Ca
 
 
 async def test_nodes_are_upgraded_and_replaced(cluster: Cluster, fleets: Fleets) -> None:
-    """Each node leaves in lame duck mode and comes back; then one is lost with its disk, and one of the same name with an
+    """Each node leaves in lame duck mode and comes back; one is lost with its disk, one of the same name with an
     empty disk takes its place. Nothing is lost or doubled, nobody is disconnected."""
     cluster.start()
     fleet = fleets(cluster.url, cluster.passwords, NATS_REPLICAS="3").start()
