@@ -35,10 +35,14 @@ class NotRendered(Exception):
     """kubectl could not make the manifests; the text says why."""
 
 
-def copy(directory: Path, root: Path = ROOT) -> Path:
-    """Copy what overlays are made of from `root` to `directory`, complete its secrets, return the directory."""
+def copy(directory: Path, *, anew: bool = False) -> Path:
+    """Copy what overlays are made of to `directory`, complete its secrets, return it; `anew`: with other secrets."""
     for source in SOURCES:
-        shutil.copytree(root / source, directory / source, dirs_exist_ok=True)
+        shutil.copytree(ROOT / source, directory / source, dirs_exist_ok=True)
+    if anew:
+        for file in (directory / secrets.K8S).rglob("*"):
+            if file.is_file() and file.name != "kustomization.yaml":
+                file.unlink()
     with redirect_stdout(sys.stderr):
         secrets.main(["--root", str(directory)])
     return directory

@@ -17,7 +17,7 @@ def tree() -> Iterator[Path]:
     """A copy of what overlays are made of, with secrets of its own."""
     manifests.check_kubectl()
     with tempfile.TemporaryDirectory(prefix=PREFIX) as directory:
-        yield manifests.copy(Path(directory))
+        yield manifests.copy(Path(directory), anew=True)
 
 
 @pytest.fixture(scope="session")

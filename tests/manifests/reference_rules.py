@@ -214,6 +214,8 @@ def bad_names(manifests: Manifests) -> list[str]:
         for port in ports:
             if not re.fullmatch(r"(?=.*[a-z])[a-z0-9]([-a-z0-9]{0,13}[a-z0-9])?", port["name"]):
                 wrong.append(f"{name}: port {port['name']}")
+        variables = [variable["name"] for variable in container.get("env", [])]
+        wrong += [f"{name}: {variable} twice" for variable in set(variables) if variables.count(variable) > 1]
         for what in ("name", "containerPort"):
             wrong += [f"{name}: two ports {what}"] if len({port[what] for port in ports}) < len(ports) else []
     return wrong

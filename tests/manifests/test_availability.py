@@ -1,12 +1,18 @@
 """What happens when Pods come and go: drains, updates, lost nodes, more and fewer of them."""
 
+from pathlib import Path
+
+import yaml
+
 from auth_service.settings import Settings as AuthSettings
+from gateway.metrics import connections
 from gateway.settings import GatewaySettings
 from tests.manifests import availability_rules
 from tests.manifests.objects import Manifests
 from tests.manifests.pod_rules import quantity
 from tests.manifests.reference_rules import settings_of
 
+AUTOSCALING = Path(__file__).resolve().parents[2] / "k8s" / "components" / "autoscaling"
 MIB = 2**20
 PROCESS_BYTES = 85 * MIB
 CONNECTION_BYTES = 22 * 1024
@@ -77,6 +83,16 @@ def test_production_has_several_of_each(production: Manifests) -> None:
     counted = {name: production.replicas(production.workload(name)) for name in ("gateway", "nats", "auth", "chat")}
     assert counted == {"gateway": 3, "nats": 3, "auth": 2, "chat": 2}
     assert {settings_of(production, name).nats_replicas for name in ("gateway", "auth", "chat")} == {3}
+
+
+def test_the_adapter_answers_what_the_autoscaler_asks(production: Manifests) -> None:
+    """The metric of the shipped adapter configuration is the one asked for, and one that gateways have."""
+    metrics = production.get("HorizontalPodAutoscaler", "gateway")["spec"]["metrics"]
+    asked = next(metric["pods"]["metric"]["name"] for metric in metrics if metric["type"] == "Pods")
+    (rule,) = yaml.safe_load((AUTOSCALING / "prometheus-adapter.yaml").read_text())["rules"]["custom"]
+    assert rule["name"]["as"] == asked
+    assert rule["seriesQuery"].partition("{")[0] == connections.describe()[0].name == asked
+    assert set(rule["resources"]["overrides"]) == {"namespace", "pod"}
 
 
 def test_the_autoscaler_leaves_room(production: Manifests) -> None:

@@ -108,6 +108,7 @@ MUTATIONS: list[tuple[Rule, Mutation]] = [
     ),
     (reference_rules.changing_jobs, lambda m: m.workload("auth-migrate").object["spec"].pop("ttlSecondsAfterFinished")),
     (reference_rules.bad_names, lambda m: container(m, "gateway")["ports"][1].update(name="internal-metrics")),
+    (reference_rules.bad_names, lambda m: container(m, "chat")["env"].append({"name": "NATS_PASSWORD", "value": "x"})),
     (reference_rules.bad_names, lambda m: m.get("Service", "auth")["metadata"].update(namespace="default")),
     (availability_rules.unprotected, lambda m: m.objects.remove(m.get("PodDisruptionBudget", "gateway"))),
     (
