@@ -9,7 +9,7 @@ SDK_TESTS := tests/system/npm
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,10 @@ test: test-deps web/dist/index.html $(SDK_TESTS)/node_modules/.package-lock.json
 conformance: test-deps web/dist/index.html ## Run the public suite of the Python SDK against the ring (on port 8000)
 	@$(call install,conformance)
 	@$(BIN)/python -m tests.conformance
+
+operations-check: test-deps web/dist/index.html ## Do what docs/operations.md tells: restore backups, lose NATS nodes, sit behind proxies
+	@$(call install,proxies)
+	$(BIN)/python -m pytest tests/operations
 
 soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
 	@$(BIN)/python -m tests.soak $(SOAK)
@@ -78,7 +82,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run server canary node locks sbom test conformance; do \
+	cd requirements && for name in run server canary node locks sbom test conformance proxies; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
