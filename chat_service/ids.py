@@ -20,6 +20,8 @@ class KnownIds:
 
     def __init__(self) -> None:
         self._authors: set[str] = set()
+        self.prolific: set[str] = set()
+        """Authors of more messages than a filter is for: each of their ids is looked up, by itself."""
         self._bits = bytearray()
         self._count = 0
 

@@ -199,7 +199,9 @@ class Methods:
         """
         while True:
             moved = self._archive.moved
-            recalled = await self._queries.recall(ask.room, self._log.epoch, user.id, ask.id)
+            state = self._rooms.get(ask.room).state
+            few = user.id not in state.ids.prolific
+            recalled = await self._queries.recall(ask.room, self._log.epoch, user.id, ask.id, all_ids=few)
             state = self._rooms.get(ask.room).state
             if recalled.receipt or recalled.through >= state.forgotten:
                 state.learn(user.id, recalled)

@@ -102,8 +102,11 @@ class Queries:
                 state.remember(message["user_id"], _event(message))
             return state
 
-    async def recall(self, room: str, epoch: str, user: str, client_id: str) -> Recalled:
-        """Return what the archive knows of the message id `client_id` of `user` in `room`."""
+    async def recall(self, room: str, epoch: str, user: str, client_id: str, *, all_ids: bool = True) -> Recalled:
+        """Return what the archive knows of the message id `client_id` of `user` in `room`.
+
+        `all_ids`: of all that user's ids there as well, unless they are too many.
+        """
         authored = and_(
             _events.room == room,
             _events.user_id == user,
@@ -117,9 +120,12 @@ class Queries:
             row = (await connection.execute(this)).mappings().one_or_none()
             if row is not None:
                 return Recalled(receipt(_event(row)), through or 0)
-            all_ids = select(_events.client_id).where(authored).limit(MAX_AUTHORED + 1)
-            ids = (await connection.execute(all_ids)).scalars().all()
-            return Recalled(None, through or 0, ids if len(ids) <= MAX_AUTHORED else None)
+            if not all_ids:
+                return Recalled(None, through or 0)
+            wanted = select(_events.client_id).where(authored).limit(MAX_AUTHORED + 1)
+            ids = (await connection.execute(wanted)).scalars().all()
+            too_many = len(ids) > MAX_AUTHORED
+            return Recalled(None, through or 0, None if too_many else ids, too_many)
 
     async def history(self, ask: ReadHistory, epoch: str, sequence: int) -> History | None:
         """Return a page of the events of a room; None while the archive has not reached `sequence`."""

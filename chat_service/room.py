@@ -42,12 +42,13 @@ class Recalled:
     """What the archive knows about a message id.
 
     Its receipt if it has one; how many messages of the room it looked at; the ids of all of these by the same author,
-    unless they are too many.
+    unless they were not asked for, or are `too_many`.
     """
 
     receipt: Receipt | None
     through: int
     authored: Sequence[str] | None = None
+    too_many: bool = False
 
 
 class Uncertain(Enum):
@@ -124,6 +125,8 @@ class RoomState:
 
     def learn(self, user: str, recalled: Recalled) -> None:
         """Remember which ids `user` has used, if the archive and the receipts together know them all."""
+        if recalled.too_many:
+            self.ids.prolific.add(user)
         if recalled.authored is not None and recalled.through >= self.forgotten:
             recent = [client_id for author, client_id in self.receipts if author == user]
             self.ids.learn(user, [*recalled.authored, *recent])

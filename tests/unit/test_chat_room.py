@@ -260,3 +260,13 @@ def test_a_receipt_knows_its_text() -> None:
         Event(v=1, type="message", room="r", offset=1, user=USERS[0], time=2, number=3, text="x")
     ) == Receipt(1, 3, 2, digest("x"))
     assert digest("x") != digest("y")
+
+
+def test_an_author_of_too_many_messages_is_remembered_as_such() -> None:
+    """Their ids are looked up one by one from then on, and never called new unasked."""
+    world = World()
+    state = world.state
+    state.learn("ada", Recalled(None, 0, None, too_many=True))
+
+    assert "ada" in state.ids.prolific
+    assert not state.ids.surely_new("ada", "anything")
