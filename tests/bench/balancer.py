@@ -28,7 +28,7 @@ class Balancer:
         self.gateways = list(gateways)
         self._ready: list[Gateway] = []
         self._made: dict[int, int] = {}
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._server: asyncio.Server | None = None
 
     @property
@@ -43,7 +43,7 @@ class Balancer:
 
     async def __aenter__(self) -> Self:
         await self._ask()
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
         self._asking = asyncio.create_task(self._keep_asking())
         return self
 
@@ -52,11 +52,10 @@ class Balancer:
     ) -> None:
         assert self._server is not None, "not started"
         self._server.close()
-        self._asking.cancel()
-        while self._writers:
-            for writer in self._writers:
-                writer.transport.abort()
-            await asyncio.sleep(0.01)
+        tasks = {self._asking, *self._serving}
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait_for(asyncio.gather(*tasks, return_exceptions=True), 10)
 
     async def _keep_asking(self) -> None:
         while True:
@@ -67,24 +66,29 @@ class Balancer:
         answers = {one.port: await asyncio.to_thread(lambda one=one: one.ready) for one in self.gateways}
         self._ready = [one for one in self.gateways if answers.get(one.port)]
 
+    def _accept(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
+        task = asyncio.create_task(self._serve(from_client, to_client))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
+
     async def _serve(self, from_client: asyncio.StreamReader, to_client: asyncio.StreamWriter) -> None:
-        self._writers.add(to_client)
         port = min((one.port for one in self._ready), key=lambda port: self._made.get(port, 0), default=0)
         self._made[port] = self._made.get(port, 0) + 1
-        to_server: asyncio.StreamWriter | None = None
+        writers = [to_client]
         try:
             from_server, to_server = await asyncio.open_connection("127.0.0.1", port)
-            self._writers.add(to_server)
-            up = asyncio.create_task(_copy(from_client, to_server))
-            await _copy(from_server, to_client)
-            up.cancel()
+            writers.append(to_server)
+            async with asyncio.TaskGroup() as tasks:
+                up = tasks.create_task(_copy(from_client, to_server))
+                await _copy(from_server, to_client)
+                up.cancel()
         except OSError:
             pass  # nobody there: the client sees a connection that ends, and tries again
         finally:
             self._made[port] -= 1
-            for writer in filter(None, (to_client, to_server)):
-                self._writers.discard(writer)
+            for writer in writers:
                 writer.close()
+            await asyncio.gather(*(writer.wait_closed() for writer in writers), return_exceptions=True)
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
