@@ -9,7 +9,7 @@ from auth_service.keyring import Keyring
 from auth_service.models import VERSION_TABLE
 from auth_service.settings import Settings
 from chassis import logs, server
-from chassis.database import DatabaseUnavailable
+from chassis.database import BEHIND, DatabaseUnavailable
 
 
 def main() -> int:
@@ -28,8 +28,8 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m auth_service", description="The auth service of Parley.")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="{serve,migrate,rotate-keys}")
-    commands.add_parser("serve", help="serve until SIGTERM (the default); migrates first")
-    commands.add_parser("migrate", help="bring the database schema up to date, then end")
+    commands.add_parser("serve", help="serve until SIGTERM (the default)")
+    commands.add_parser("migrate", help="bring the tables up to date, say what was done, end")
     rotate = commands.add_parser("rotate-keys", help="publish the next signing key, then end")
     rotate.add_argument(
         "--compromised",
@@ -42,22 +42,24 @@ def _parser() -> argparse.ArgumentParser:
 async def _migrate(settings: Settings) -> int:
     database = open_database(settings)
     try:
-        await database.migrate(MIGRATIONS, VERSION_TABLE)
-    except (DatabaseUnavailable, OSError) as error:
-        sys.stderr.write(f"parley: the database cannot be reached: {type(error).__name__}\n")
+        before = await database.migrate(MIGRATIONS, VERSION_TABLE)
+    except DatabaseUnavailable as error:
+        sys.stderr.write(f"parley: the database cannot be reached: {error}\n")
         return 1
     finally:
         await database.close()
-    sys.stdout.write("the schema is up to date\n")
+    sys.stdout.write(f"auth: {before.told()}\n")
     return 0
 
 
 async def _rotate(settings: Settings, *, compromised: bool) -> int:
-    code = await _migrate(settings)
-    if code:
-        return code
     database = open_database(settings)
     try:
+        if settings.migrate_on_start:
+            await database.migrate(MIGRATIONS, VERSION_TABLE)
+        elif (await database.schema(MIGRATIONS, VERSION_TABLE)).behind:
+            sys.stderr.write(f"parley: {BEHIND}\n")
+            return 1
         key = await Keyring(database, settings).rotate(compromised=compromised)
     except DatabaseUnavailable as error:
         sys.stderr.write(f"parley: the database cannot be reached: {error}\n")

@@ -72,7 +72,7 @@ class Service:
         self.background.loop("nats", self._with_nats)
 
     async def _with_database(self) -> None:
-        await self.database.migrate_when_there(MIGRATIONS, VERSION_TABLE)
+        await self.database.prepare(MIGRATIONS, VERSION_TABLE, migrate=self.settings.migrate_on_start)
         await self.sessions.prepare()
         await self.keyring.load()
         self.background.loop("keys", self.keyring.keep)

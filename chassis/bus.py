@@ -86,6 +86,7 @@ class Bus:
         self._on_disconnect: list[Callable[[], None]] = []
         self._closing = False
         self._connecting: asyncio.Task[Any] | None = None
+        self._made = False
 
     @property
     def connected(self) -> bool:
@@ -114,7 +115,7 @@ class Bus:
             # With a new client each time: one whose TLS handshake broke waits for ever in its close.
             self._client = Client()
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
-        self._connecting = None
+        self._connecting, self._made = None, True
         await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
         self._connected()
         log.info("connected to NATS")
@@ -124,10 +125,14 @@ class Bus:
             await self._open()
         except (OSError, TimeoutError, errors.Error) as error:
             log.debug("no connection to NATS yet", error=type(error).__name__)
-            if self._client._transport:
-                self._client._transport.close()  # type: ignore[no-untyped-call]
+            self._abandon()
             return False
         return True
+
+    def _abandon(self) -> None:
+        """Close what an attempt left open; nothing of ours runs in it yet."""
+        if self._client._transport:
+            self._client._transport.close()  # type: ignore[no-untyped-call]
 
     async def _open(self) -> None:
         settings = self._settings
@@ -165,6 +170,9 @@ class Bus:
         """Withdraw our services, then close the connection."""
         self._closing = True
         metrics.nats_connected.set(0)
+        if not self._made:
+            self._abandon()
+            return
         try:
             await self.withdraw()
             # The bound is for a connection whose TLS handshake broke: nats-py waits for its end, which has passed.

@@ -80,7 +80,7 @@ def create(settings: Settings) -> FastAPI:
             stack.push_async_callback(parts.bus.withdraw)
             background.loop("bus", lambda: _connect(parts, worker))
             background.loop("revocations", lambda: _tell_revocations(parts))
-            background.loop("archive", lambda: _keep_archive(parts))
+            background.loop("archive", lambda: _keep_archive(parts, settings.migrate_on_start))
             yield
             health.draining = True
 
@@ -111,7 +111,7 @@ async def _tell_revocations(parts: Parts) -> None:
     await Revocations(parts.bus, parts.notices).follow()
 
 
-async def _keep_archive(parts: Parts) -> None:
-    await parts.database.migrate_when_there(MIGRATIONS, VERSION_TABLE)
+async def _keep_archive(parts: Parts, migrate: bool) -> None:
+    await parts.database.prepare(MIGRATIONS, VERSION_TABLE, migrate=migrate)
     parts.queries.migrated = True
     await parts.archive.run()
