@@ -1,4 +1,4 @@
-"""Write the tables of settings, metrics and codes into the docs, from the code that defines them.
+"""Write the tables of settings, metrics, alerts and codes into the docs, from what defines them.
 
     python -m docs.tables           rewrite the tables in docs/*.md
     python -m docs.tables --check   say which are out of date, and exit 1 when any is
@@ -13,12 +13,14 @@ import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+import yaml
 from prometheus_client import metrics as families
 
 from chassis.settings import Settings
 from protocol import codes
 
 DOCS = Path(__file__).parent
+RULES = DOCS.parent / "observability" / "prometheus" / "rules"
 _TABLE = re.compile(r"(<!-- table: ([a-z-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _SETTINGS = {
     "gateway": ("gateway.settings", "GatewaySettings"),
@@ -61,13 +63,26 @@ def _settings_of(service: str) -> str:
 
 def _metrics_of(package: str) -> str:
     module = importlib.import_module(f"{package}.metrics")
-    own = [value for value in vars(module).values() if isinstance(value, families.MetricWrapperBase)]
+    # A module may also name a metric with its labels filled in: that is no other one.
+    own = [one for one in vars(module).values() if isinstance(one, families.MetricWrapperBase) and not one._labelvalues]
     rows = []
     for one in own:
         name = one._name + ("_total" if isinstance(one, families.Counter) else "")
         labels = ", ".join(f"`{label}`" for label in one._labelnames)
         rows.append((f"`{name}`", one._type, labels, one._documentation))
     return _rows(("metric", "type", "labels", "meaning"), rows)
+
+
+def _alerts() -> str:
+    rows = []
+    for name in ("alerts", "slo"):
+        for group in yaml.safe_load((RULES / f"{name}.yml").read_text())["groups"]:
+            for rule in group["rules"]:
+                if "alert" in rule:
+                    alert, severity = rule["alert"], rule["labels"]["severity"]
+                    meaning = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", rule["annotations"]["summary"])
+                    rows.append((f"[`{alert}`](../{rule['annotations']['runbook_url']})", severity, meaning))
+    return _rows(("alert and runbook", "severity", "meaning"), rows)
 
 
 def _errors() -> str:
@@ -89,6 +104,7 @@ TABLES: dict[str, Callable[[], str]] = {
     "settings-every-service": lambda: _settings(Settings, inherited=True),
     **{f"settings-{name}": (lambda name=name: _settings_of(name)) for name in _SETTINGS},
     **{f"metrics-{name}": (lambda package=package: _metrics_of(package)) for name, package in _METRICS.items()},
+    "alerts": _alerts,
     "errors": _errors,
     "disconnects": _disconnects,
     "unsubscribes": _unsubscribes,

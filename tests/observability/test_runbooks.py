@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from docs import tables
 from tests.observability.rules import ROOT, RUNBOOKS, alerts, known_names, names_in, run
 
 PAGES = sorted(RUNBOOKS.glob("*.md"))
@@ -31,7 +32,7 @@ def test_a_page_has_its_parts(page: Path) -> None:
     alert = alerts()[page.stem]
     title, urgency = text.splitlines()[0], text.splitlines()[2]
     assert title == f"# {page.stem}"
-    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"<\1>", alert.annotations["summary"])
+    summary = re.sub(r"\{\{ \$labels\.(\w+) \}\}", r"*\1*", alert.annotations["summary"])
     assert urgency == f"**{alert.labels['severity']}** · {summary}."
     assert re.findall(r"^## (.*)$", text, re.MULTILINE) == PARTS
     assert all(len(part.strip()) > 20 for part in re.split(r"^## .*$", text, flags=re.MULTILINE)[1:])
@@ -74,3 +75,10 @@ def test_services_in_commands_are_those_of_compose() -> None:
         for _, names in called.findall(page.read_text()):
             first = names.split()[:1]
             assert set(first) <= services | {"python"}, f"{page.name}: {first}"
+
+
+def test_operators_find_every_alert() -> None:
+    """docs/operations.md has the table of alerts, as `make docs` would write it, and its links lead to pages."""
+    table = tables.TABLES["alerts"]()
+    assert f"<!-- table: alerts -->\n{table}<!-- end -->" in (tables.DOCS / "operations.md").read_text()
+    assert [name for name in alerts() if f"[`{name}`](../observability/runbooks/{name}.md)" not in table] == []
