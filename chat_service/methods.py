@@ -16,6 +16,7 @@ from chat_service import metrics, room, text
 from chat_service.archive import Archive
 from chat_service.log import Log, Poison, event_of
 from chat_service.notices import Notices
+from chat_service.pages import first_that_fit
 from chat_service.queries import Queries
 from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, Uncertain
 from chat_service.rooms import Room, Rooms
@@ -146,7 +147,7 @@ class Methods:
         if refusal := room.refuse_access(state, user):
             return refusal
         there = [User(id, member.name) for id, member in state.members.items()]
-        return commands.Members(there[: self._settings.chat_members_listed], len(there))
+        return commands.Members(first_that_fit(there[: self._settings.chat_members_listed]), len(there))
 
     async def list_rooms(self, user: User, _: str, __: commands.Nothing) -> commands.Rooms | Refusal:
         """room.list, with all that was stored anywhere before it was asked."""

@@ -14,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis.database import Database, DatabaseUnavailable
 from chat_service import models
+from chat_service.pages import first_that_fit
 from chat_service.room import Member, Recalled, RoomState, receipt
 from protocol.commands import History, ReadHistory, Room
 from protocol.events import MESSAGE, Event, User
@@ -133,10 +134,10 @@ class Queries:
             if not self.fits or not position.has(epoch, sequence):
                 return None
             rows = (await connection.execute(_page(ask))).mappings().all()
-        found = [_event(row) for row in rows[: ask.limit]]
+        found = first_that_fit([_event(row) for row in rows[: ask.limit]])
         if ask.after is None:
             found.reverse()
-        return History(found, len(rows) > ask.limit)
+        return History(found, len(rows) > len(found))
 
     async def rooms(self, user: str, limit: int, epoch: str, sequence: int) -> list[Room] | None:
         """Return rooms as `user` sees them, own ones first, then the oldest; None as in `history`."""
@@ -151,7 +152,7 @@ class Queries:
             if not self.fits or not position.has(epoch, sequence):
                 return None
             rows = (await connection.execute(asked)).all()
-        return [Room(row.id, row.name, bool(row.member), row.members, row.number) for row in rows]
+        return first_that_fit([Room(row.id, row.name, bool(row.member), row.members, row.number) for row in rows])
 
     async def counts(self) -> dict[str, int]:
         """Return how many rows each table of the archive has."""

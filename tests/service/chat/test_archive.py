@@ -52,6 +52,21 @@ async def test_history_is_the_log_in_pages(
     assert await history(asker, ADA, room, page, forward=False) == log
 
 
+async def test_long_messages_come_in_shorter_pages(replicas: Replicas, asker: Asker) -> None:
+    """A page of a hundred long messages is more than NATS takes at once: it is cut, and `more` says so."""
+    replicas()
+    room = await live_in(asker, 0)
+    for n in range(60):
+        await asker.send(ADA, room, f"long{n}", f"{n} " + "\U0001f680" * 1000)
+
+    page = await asker.ask(ADA, "room.history", room=room, limit=100)
+    assert page["more"]
+    assert page["events"][-1]["offset"] == 62
+    for forward in (True, False):
+        found = await history(asker, ADA, room, 100, forward=forward)
+        assert [event["offset"] for event in found] == list(range(1, 63))
+
+
 async def test_what_was_answered_is_in_the_next_read(replicas: Replicas, asker: Asker) -> None:
     """Through whichever of two replicas, reads have what was acknowledged before they were asked."""
     replicas(), replicas()
