@@ -5,7 +5,7 @@ empties to the collector; a collector that is away or slow costs spans, which ar
 
 A span tells of durations and results. Its attributes may be ids of rooms, connections and requests, names of methods
 and routes, counts and codes; never what a person wrote, a name, a user, a token or the name of a general channel.
-docs/decisions/0011-trace-context-travels-in-headers.md says how the spans of one message find each other.
+docs/decisions/0015-trace-context-travels-in-headers.md says how the spans of one message find each other.
 """
 
 import asyncio
