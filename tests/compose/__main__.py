@@ -105,9 +105,11 @@ def one_node(stack: Stack, report: Report, keep: bool) -> None:
 
     def steps() -> None:
         report.run("paths of the proxy", lambda: _lines(front.paths(stack)))
+        report.run("client addresses", lambda: _lines(front.addresses(stack)))
         report.run("chat, two people", lambda: _lines(chat(stack)))
         report.run("targets and rules", lambda: _lines(watch.prometheus(stack)))
         report.run("gateways one by one", lambda: roll(stack))
+        report.run("queries of panels", lambda: _lines(watch.panels(stack)))
         report.run("canary", lambda: _lines(watch.canary(stack)))
         report.run("alerts", lambda: _lines(watch.alerts(stack)))
 

@@ -13,6 +13,8 @@ from tests.compose.stack import Stack
 
 INSIDE = ("/metrics", "/metrics/", "/health/live", "/health/ready", "/health/started", "//metrics", "/auth/../metrics")
 """Paths that nobody outside may read: services answer them on ports of their own."""
+MOST_GUESSES = 200
+"""Auth allows 30 at once and one more every 2 s."""
 PROMPT_SECONDS = 2.0
 """A stream that a proxy buffers comes at its end, or never."""
 
@@ -37,6 +39,26 @@ async def paths(stack: Stack) -> str:
     nodes = info.json()["result"]["nodes"]
     assert len(nodes) == 2, info.text
     return f"page, /config.json, keys and /api ({len(nodes)} nodes); {len(INSIDE)} inner paths answered 404"
+
+
+async def addresses(stack: Stack) -> str:
+    """Guess passwords from one address, which pretends to be many, until it is refused; another is not."""
+
+    async def guess(source: str, number: int) -> int:
+        transport = httpx.AsyncHTTPTransport(local_address=source)
+        async with httpx.AsyncClient(transport=transport, timeout=10) as client:
+            body = {"username": f"nobody{number}", "password": "a wrong password"}
+            pretended = {"X-Forwarded-For": f"203.0.113.{number}"}
+            answer = await client.post(f"{stack.auth_url}/login", json=body, headers=pretended)
+            return answer.status_code
+
+    guesses = 0
+    while (status := await guess("127.77.0.201", guesses)) != 429:
+        assert status in (401, 503), f"a wrong password is answered {status}"
+        guesses += 1
+        assert guesses < MOST_GUESSES, "whoever pretends to be many addresses may guess passwords for ever"
+    assert (status := await guess("127.77.0.202", 0)) == 401, f"another address is answered {status}"
+    return f"after {guesses} wrong passwords an address is refused, whatever X-Forwarded-For it sends; another is not"
 
 
 class Stream:

@@ -5,6 +5,7 @@ from typing import Any
 
 from tests.bench.clients import eventually, http
 from tests.compose.stack import Stack
+from tests.observability.asked import of_dashboards
 
 TARGETS = {"gateway": 2, "auth": 1, "chat": 1, "canary": 1, "nats": 1, "prometheus": 1}
 """Job to its number of targets."""
@@ -49,6 +50,22 @@ async def prometheus(stack: Stack) -> str:
     ready = await http("GET", f"{stack.alertmanager_url}/-/ready")
     assert ready.status_code == 200, ready.text
     return f"{sum(TARGETS.values())} targets up, {len(rules)} rules without an error, Alertmanager ready"
+
+
+async def panels(stack: Stack) -> str:
+    """Ask every query of every panel: none may fail. `make observability-check` holds each to having data."""
+    wrong, with_data = [], 0
+    asked_for = list(of_dashboards())
+    for one in asked_for:
+        # There the intervals are a second; here they are those that ship, of which a rate needs a few.
+        query = one.expr.replace("[15s]", "[1m]")
+        answer = await http("POST", f"{stack.prometheus_url}/api/v1/query", data={"query": query})
+        if answer.status_code != 200:
+            wrong.append(f"{one.source}, {one.title}: {answer.text[:200]}")
+        elif answer.json()["data"]["result"]:
+            with_data += 1
+    assert not wrong, f"{len(wrong)} of {len(asked_for)} queries fail: {wrong[:5]}"
+    return f"{len(asked_for)} queries of dashboards answered, {with_data} with data after these few minutes"
 
 
 async def alerts(stack: Stack) -> str:
