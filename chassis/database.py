@@ -209,7 +209,9 @@ def _schema(connection: Connection, config: Config) -> Schema:
 
 
 def _is_outage(error: DBAPIError) -> bool:
-    if error.connection_invalidated or isinstance(error.orig, OSError) or "locked" in str(error.orig):
+    if error.connection_invalidated or isinstance(error.orig, OSError):
+        return True
+    if any(words in str(error.orig) for words in ("locked", "disk is full")):  # SQLite
         return True
     # PostgreSQL answers so while it starts, stops, or has no connection left (SQLSTATE classes 08, 53, 57P).
     return str(getattr(error.orig, "sqlstate", None)).startswith(("08", "53", "57P"))
