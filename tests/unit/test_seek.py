@@ -1,6 +1,6 @@
 """Finding an offset in the stream."""
 
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gateway.seek import Point, narrow, next_probe
