@@ -38,6 +38,7 @@ class Keys:
             settings.hmac_secret,
             settings.token_issuer,
             settings.token_audience,
+            settings.previous_secret,
             settings.anonymous_allowed,
         )
 

@@ -46,7 +46,7 @@ class Parts:
             channel,
             user,
             client,
-            settings.subscription_secret,
+            (settings.subscription_secret, settings.previous_secret),
             settings.token_issuer,
             settings.token_audience,
         )

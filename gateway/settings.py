@@ -64,6 +64,10 @@ class GatewaySettings(Settings):
     token_subscription_hmac_secret: SecretStr = Field(
         default=SecretStr(""), description="Secret of subscription tokens, if it is another; default TOKEN_HMAC_SECRET."
     )
+    token_hmac_secret_previous: SecretStr = Field(
+        default=SecretStr(""),
+        description="Secret that tokens of both kinds may still be signed with, while your backend changes.",
+    )
     token_issuer: str = Field(default="", description="Expected `iss` of HMAC tokens; empty: not looked at.")
     token_audience: str = Field(default="", description="Expected in `aud` of HMAC tokens; empty: not looked at.")
     anonymous_allowed: bool = Field(
@@ -115,6 +119,9 @@ class GatewaySettings(Settings):
         default=SecretStr(""),
         description="Key of the server API (`/api/...`); at least 32 random characters. Empty: there is no such API.",
     )
+    api_key_previous: SecretStr = Field(
+        default=SecretStr(""), description="Key that is still taken as well, while your backend changes to API_KEY."
+    )
     api_body_bytes: int = Field(default=1024 * KIB, ge=KIB, description="Largest body of a server API request.")
     api_channels: int = Field(default=1000, ge=1, description="Most channels of one broadcast.")
     api_publishing: int = Field(
@@ -151,6 +158,11 @@ class GatewaySettings(Settings):
     def hmac_secret(self) -> bytes:
         """The secret of HMAC connection tokens; empty when there is none."""
         return self.token_hmac_secret.get_secret_value().encode()
+
+    @property
+    def previous_secret(self) -> bytes:
+        """The secret before the one that counts; empty when there is none."""
+        return self.token_hmac_secret_previous.get_secret_value().encode()
 
     @property
     def subscription_secret(self) -> bytes:

@@ -3,6 +3,7 @@
 Signed like HMAC connection tokens (`tokens.py`), with `channel` and optionally `client` (protocol reference 1.3).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from gateway.tokens import BadToken, ExpiredToken, SignedClaims, expires_at, info_of, signed_claims
@@ -35,14 +36,14 @@ class Grant:
 
 
 def verify_subscription(
-    token: str, channel: str, user: str, client: str, secret: bytes, issuer: str = "", audience: str = ""
+    token: str, channel: str, user: str, client: str, secrets: Sequence[bytes], issuer: str = "", audience: str = ""
 ) -> Grant:
     """Return what `token` grants to the connection `client` of `user` for `channel`; raise `Bad`, `Expired`, `Foreign`.
 
-    For subscribe and sub_refresh alike: an expired token refreshes nothing. With an empty `secret` every token is bad.
+    For subscribe and sub_refresh alike: an expired token refreshes nothing. Without one of `secrets` every one is bad.
     """
     try:
-        claims = signed_claims(token, secret, issuer, audience, SignedClaims)
+        claims = signed_claims(token, secrets, issuer, audience, SignedClaims)
         grant = Grant(expires_at(claims), info_of(claims))
     except ExpiredToken as error:
         raise Expired(str(error)) from None

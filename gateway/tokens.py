@@ -10,7 +10,7 @@ import base64
 import binascii
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -59,6 +59,8 @@ class Rules:
     """Expected `iss`; empty: not looked at."""
     hmac_audience: str = ""
     """Expected in `aud`; empty: not looked at."""
+    hmac_previous: bytes = b""
+    """The secret before `hmac_secret`, which counts as well; empty: none."""
     anonymous: bool = False
     """Whether an HMAC token may be for the user without an id."""
 
@@ -95,7 +97,8 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], rules: Rules) -> Identity:
     """Return who `token` speaks for; raise `BadToken`, or its kinds `ExpiredToken` and `UnknownKey`."""
     header = _header(token)
     if header["alg"] in HMAC_ALGORITHMS:
-        claims = signed_claims(token, rules.hmac_secret, rules.hmac_issuer, rules.hmac_audience, _ConnectClaims)
+        secrets = (rules.hmac_secret, rules.hmac_previous)
+        claims = signed_claims(token, secrets, rules.hmac_issuer, rules.hmac_audience, _ConnectClaims)
         return _foreign_identity(claims, rules)
     key = keys.get(_key_id(header))
     if key is None:
@@ -176,19 +179,16 @@ def _foreign_identity(claims: _ConnectClaims, rules: Rules) -> Identity:
     )
 
 
-def signed_claims(token: str, secret: bytes, issuer: str, audience: str, kind: type[Claims]) -> Claims:
+def signed_claims(token: str, secrets: Sequence[bytes], issuer: str, audience: str, kind: type[Claims]) -> Claims:
     """Return the claims of an HMAC token that is genuine and has not ended; raise `BadToken` or `ExpiredToken`.
 
-    No empty `secret` is accepted; an empty `issuer` or `audience` is not looked at. Unlike access tokens these have no
-    leeway, as in the reference: they end when they say.
+    Each of `secrets` counts that is not empty; an empty `issuer` or `audience` is not looked at. Unlike access tokens
+    these have no leeway, as in the reference: they end when they say.
     """
-    if _header(token)["alg"] not in HMAC_ALGORITHMS or not secret:
+    if _header(token)["alg"] not in HMAC_ALGORITHMS or not any(secrets):
         raise BadToken("algorithm")
-    # HMAC itself fills a short key up with zeros (RFC 2104, 2). Done here, PyJWT does not warn of it at every token.
-    key = secret.ljust(_HMAC_BLOCK, b"\0")
     try:
-        payload = _JWS.decode(token, key, algorithms=HMAC_ALGORITHMS)
-        claims = msgspec.json.decode(payload, type=kind)
+        claims = msgspec.json.decode(_payload(token, secrets), type=kind)
     except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
     if issuer and claims.iss != issuer:
@@ -201,6 +201,19 @@ def signed_claims(token: str, secret: bytes, issuer: str, audience: str, kind: t
     if claims.nbf is not None and claims.nbf > now:
         raise ExpiredToken("not valid yet")  # as the reference: the SDK fetches another and tries again
     return claims
+
+
+def _payload(token: str, secrets: Sequence[bytes]) -> bytes:
+    """Return what `token` carries, signed with one of `secrets`; raise `jwt.PyJWTError`."""
+    for secret in filter(None, secrets):
+        # HMAC itself fills a short key up with zeros (RFC 2104, 2). Done here, PyJWT does not warn at every token.
+        key = secret.ljust(_HMAC_BLOCK, b"\0")
+        try:
+            payload: bytes = _JWS.decode(token, key, algorithms=HMAC_ALGORITHMS)
+            return payload
+        except jwt.InvalidSignatureError:
+            continue
+    raise jwt.InvalidSignatureError
 
 
 def expires_at(claims: SignedClaims) -> int:

@@ -181,7 +181,7 @@ def test_audience_and_issuer_count_only_if_set() -> None:
         with pytest.raises(BadToken):
             identity(rules, **claims)
         with pytest.raises(Bad):
-            verify_subscription(signed({"sub": "42", "channel": "news"} | claims), *ASKED, SECRET, "them", "us")
+            verify_subscription(signed({"sub": "42", "channel": "news"} | claims), *ASKED, (SECRET,), "them", "us")
 
 
 def refused(**claims: Any) -> str:
@@ -268,7 +268,7 @@ NOT_FOR_SUBSCRIPTIONS = ("a subscription token", "sub", "channel", "a room", "an
 def test_forged_subscription_tokens_are_bad(forged: str) -> None:
     """The same corpus opens no channel: error 103."""
     with pytest.raises(Bad):
-        verify_subscription(forged, *ASKED, SECRET)
+        verify_subscription(forged, *ASKED, (SECRET,))
 
 
 @pytest.mark.parametrize("secret", [b"", SECRET, b"\0"], ids=["none", "the usual", "zero"])
@@ -278,7 +278,7 @@ def test_without_a_secret_no_hmac_token_counts(secret: bytes) -> None:
     with pytest.raises(BadToken):
         verify(signed({"sub": "42"}, secret), KEYS, off)
     with pytest.raises(Bad):
-        verify_subscription(signed({"sub": "42", "channel": "news"}, secret), *ASKED, b"")
+        verify_subscription(signed({"sub": "42", "channel": "news"}, secret), *ASKED, (b"", b""))
 
 
 ASKED = ("news", "42", "c1")
@@ -286,14 +286,14 @@ ASKED = ("news", "42", "c1")
 
 def granted(**claims: Any) -> Grant:
     """What a subscription token with these claims grants to client c1 of user 42 for the channel news."""
-    return verify_subscription(signed({"sub": "42", "channel": "news"} | claims), *ASKED, SECRET)
+    return verify_subscription(signed({"sub": "42", "channel": "news"} | claims), *ASKED, (SECRET,))
 
 
 def test_a_subscription_token_opens_its_channel() -> None:
     """For its user, and for the client it names if it names one; the user without an id has tokens too."""
     assert granted() == granted(client="c1") == granted(client="") == Grant(0, b"")
     anonymous = signed({"channel": "news"})
-    assert verify_subscription(anonymous, "news", "", "c1", SECRET) == Grant(0, b"")
+    assert verify_subscription(anonymous, "news", "", "c1", (SECRET,)) == Grant(0, b"")
 
 
 @pytest.mark.parametrize(
@@ -324,7 +324,7 @@ def test_an_access_token_opens_no_channel() -> None:
 
     token = jwt.encode(ACCESS | {"channel": "news"}, PRIVATE, "EdDSA", headers={"typ": "at+jwt", "kid": "k1"})
     with pytest.raises(Refused):
-        verify_subscription(token, "news", "ann1", "c1", SECRET)
+        verify_subscription(token, "news", "ann1", "c1", (SECRET,))
     assert verify(token, KEYS, RULES).is_native
 
 
@@ -338,3 +338,16 @@ def test_subscriptions_may_have_a_secret_of_their_own(monkeypatch: pytest.Monkey
     assert (settings.hmac_secret, settings.subscription_secret) == (b"one", b"two")
     assert "'one'" not in repr(settings)
     assert "'two'" not in repr(settings)
+
+
+def test_a_backend_may_change_its_secret_while_clients_come() -> None:
+    """Tokens of the secret before count as long as it is named, and no longer; those of neither never."""
+    both = Rules("parley", "parley", 900, 5, hmac_secret=b"new" * 16, hmac_previous=SECRET)
+    for secret in (b"new" * 16, SECRET):
+        assert verify(signed({"sub": "42"}, secret), KEYS, both).user == "42"
+        grant = verify_subscription(signed({"sub": "42", "channel": "news"}, secret), *ASKED, (b"new" * 16, SECRET))
+        assert grant == Grant(0, b"")
+    only_new = Rules("parley", "parley", 900, 5, hmac_secret=b"new" * 16)
+    for secret, rules in ((SECRET, only_new), (b"neither", both)):
+        with pytest.raises(BadToken):
+            verify(signed({"sub": "42"}, secret), KEYS, rules)

@@ -76,7 +76,14 @@ def test_nothing_else_is_the_key(headers: dict[str, bytes]) -> None:
 @pytest.mark.parametrize("shown", [b"", b"x"])
 def test_an_empty_key_opens_nothing(shown: bytes) -> None:
     """A deployment without a key has no key that fits."""
-    assert not shows_key(request(X_API_Key=shown), b"")
+    assert not shows_key(request(X_API_Key=shown), b"", b"")
+
+
+def test_the_key_before_opens_as_well() -> None:
+    """While a backend changes its key, both open; one that is not named does not."""
+    assert shows_key(request(X_API_Key=KEY), b"new" * 16, KEY)
+    assert shows_key(request(X_API_Key=b"new" * 16), b"new" * 16, KEY)
+    assert not shows_key(request(X_API_Key=KEY), b"new" * 16, b"")
 
 
 # Bodies and refusals.
