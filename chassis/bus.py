@@ -14,15 +14,15 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from nats import errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription
+from nats.aio.subscription import Subscription as Queued
 from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
 from chassis import logs, metrics, traces
 from chassis.encryption import Encryption
+from chassis.nats_reading import Direct, lean_client, subscribe
 from chassis.settings import Settings
 from protocol.names import new_id
 
@@ -31,8 +31,13 @@ log = logs.get(__name__)
 MAX_SUBJECT = 512
 RECONNECT_WAIT_SECONDS = 0.25
 CONNECT_SECONDS = 2
+NO_RESPONDERS = "503"
+"""The status with which nats-server answers a request that nobody listens for."""
 MAX_PARTS = 4096
 """Most messages of one answer to `request_many`; the caller asks for fewer."""
+
+
+Subscription = Direct | Queued
 
 
 class BusError(Exception):
@@ -77,9 +82,10 @@ class Bus:
     def __init__(self, settings: Settings, service: str) -> None:
         self._settings = settings
         self._service = service
-        self._client = Client()
+        self._client = lean_client()
         self._encryption = Encryption(settings)
         self._inbox = f"_INBOX_{service}"
+        self._one: dict[str, asyncio.Future[Message]] = {}
         self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
         self._services: list[Service] = []
         self._on_connect: list[Callable[[], None]] = []
@@ -113,10 +119,11 @@ class Bus:
         self._connecting = asyncio.current_task()
         while not await self._attempt():
             # With a new client each time: one whose TLS handshake broke waits for ever in its close.
-            self._client = Client()
+            self._client = lean_client()
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
         self._connecting, self._made = None, True
-        await self._client.subscribe(f"{self._inbox}.many.*", cb=self._part_received)
+        await subscribe(self._client, f"{self._inbox}.many.*", self._part_received)
+        await subscribe(self._client, f"{self._inbox}.one.*", self._answer_received)
         self._connected()
         log.info("connected to NATS")
 
@@ -208,13 +215,20 @@ class Bus:
         """Send and wait for one answer, at most `seconds` (default: the setting); raise `Unavailable` without one."""
         self._check(subject, body, headers)
         seconds = seconds or self._settings.nats_request_seconds
+        token = new_id()
+        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        self._one[token] = future
         try:
-            answer = await self._client.request(subject, body, timeout=seconds, headers=headers)
-        except errors.NoRespondersError as error:
-            raise Nobody(type(error).__name__) from error
-        except errors.Error as error:
+            await self._client.publish(subject, body, reply=f"{self._inbox}.one.{token}", headers=headers)
+            async with asyncio.timeout(seconds):
+                answer = await future
+        except (errors.Error, TimeoutError) as error:
             raise Unavailable(type(error).__name__) from error
-        return _message(answer)
+        finally:
+            del self._one[token]
+        if answer.headers.get("Status") == NO_RESPONDERS and not answer.body:
+            raise Nobody(subject)
+        return answer
 
     async def request_many(self, subject: str, body: bytes, seconds: float | None = None) -> list[Message]:
         """Send and collect answers until one with a `Status` header ends them; it is the last of the list."""
@@ -234,12 +248,11 @@ class Bus:
         """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
         self._check(subject, b"", None)
 
-        async def received(message: Msg) -> None:
-            receive(_message(message))
+        def received(of: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+            receive(Message(of, headers, body, reply))
 
         try:
-            with traces.apart():  # nats-py starts a task here, which outlives whatever asked for the subscription
-                return await self._client.subscribe(subject, cb=received)
+            return await subscribe(self._client, subject, received)
         except errors.Error as error:
             raise Unavailable(type(error).__name__) from error
 
@@ -303,12 +316,17 @@ class Bus:
         if len(subject) > MAX_SUBJECT or size > self._client.max_payload:
             raise TooLarge(f"{size} bytes")
 
-    async def _part_received(self, message: Msg) -> None:
-        waiting = self._many.get(message.subject.rpartition(".")[2])
+    def _answer_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+        future = self._one.get(subject.rpartition(".")[2])
+        if future is not None and not future.done():  # else the asker gave up waiting
+            future.set_result(Message(subject, headers, body, reply))
+
+    def _part_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+        waiting = self._many.get(subject.rpartition(".")[2])
         if waiting is None or waiting[1].done():
             return  # the caller gave up waiting
         parts, future = waiting
-        part = _message(message)
+        part = Message(subject, headers, body, reply)
         parts.append(part)
         if "Status" in part.headers or len(parts) >= MAX_PARTS:
             future.set_result(parts)
@@ -340,10 +358,6 @@ class Bus:
         if not self._closing:
             log.error("the NATS client closed for good; ending the process")
             os.kill(os.getpid(), signal.SIGTERM)
-
-
-def _message(message: Msg) -> Message:
-    return Message(message.subject, message.headers or {}, message.data, message.reply)
 
 
 def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
