@@ -21,8 +21,8 @@ from gateway.emulation import Emulation
 from gateway.hub import Hub
 from gateway.keys import Keys
 from gateway.namespaces import Namespaces
-from gateway.outbox import Postman
 from gateway.parts import Parts
+from gateway.postman import Postman
 from gateway.presence import Presence
 from gateway.publishing import Publisher
 from gateway.rebalance import Rebalance, load
@@ -56,10 +56,10 @@ def create(settings: GatewaySettings) -> FastAPI:
             bus = Bus(settings, SERVICE)
             stack.push_async_callback(bus.close)
             background = await stack.enter_async_context(Background())
-            hub = Hub()
-            namespaces = Namespaces.load(settings)
             postman = Postman()
-            relay = Relay(bus, hub, postman, background, settings, namespaces)
+            hub = Hub(postman, settings.flush_seconds)
+            namespaces = Namespaces.load(settings)
+            relay = Relay(bus, hub, background, settings, namespaces)
             node = new_id()
             presence = Presence(node, bus, hub, settings, partial(load, drain))
             rebalance = Rebalance(node, presence, drain, settings)

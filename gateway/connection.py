@@ -21,9 +21,9 @@ from gateway.identity import Identity
 from gateway.operations import OPERATIONS
 from gateway.outbox import Outbox
 from gateway.parts import Outcome, Parts, refusal
-from gateway.publications import PublicationPush, Shared, encoded
+from gateway.publications import Shared, encoded
 from gateway.session import End, Expired, Perform, Ping, Refuse, Session, is_pong, request_name
-from gateway.socket import Wire
+from gateway.wire import Wire
 from protocol import codes, names
 from protocol.client import EMPTY, ClientInfo, Command, Reply
 from protocol.codes import DisconnectCode, UnsubscribeCode
@@ -65,7 +65,7 @@ class Connection:
         self._stall: asyncio.TimerHandle | None = None
         settings = parts.settings
         self.session = Session(settings, parts.namespaces, self.now() + settings.connect_seconds, ping_offset)
-        self._outbox = Outbox(wire, parts.postman, settings.outbox_bytes, lambda: self.end(codes.SLOW))
+        self.outbox = Outbox(self, wire, parts.postman, settings.outbox_bytes)
         self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
         self._parting: DisconnectCode | None = None
         Connection.everyone.add(self)
@@ -133,7 +133,7 @@ class Connection:
         if self._ended is None:
             metrics.drain_forced.inc()
             self._ended = codes.SHUTDOWN
-            self._outbox.empty()
+            self.outbox.empty()
 
     # What the hub and the operations need of us.
 
@@ -172,20 +172,11 @@ class Connection:
 
     def send(self, reply: Reply) -> None:
         """Put a reply into the outbox."""
-        self._outbox.put(encoded(self.codec, reply))
+        self.outbox.put(encoded(self.codec, reply))
 
     def deliver(self, push: Shared) -> None:
         """Put a push that others get too into the outbox."""
-        self._outbox.put(push.get(self.codec))
-
-    def publish(self, channel: str, push: PublicationPush) -> None:
-        """Put an event of `channel` into the outbox, in the form this client wants."""
-        subscription = self.session.subscriptions[channel]
-        if self.codec.text and not push.is_json:
-            self.end(codes.INAPPROPRIATE_PROTOCOL)
-            return
-        has_previous, subscription.has_previous = subscription.has_previous, True
-        self._outbox.put(push.get(self.codec, wants_delta=subscription.wants_delta, has_previous=has_previous))
+        self.outbox.put(push.get(self.codec))
 
     def wants_join_leave(self, channel: str) -> bool:
         """Whether join and leave of `channel` were asked for."""
@@ -216,7 +207,7 @@ class Connection:
         self._ended = code
         self._waiting.clear()
         if code is not codes.SLOW:
-            self._outbox.empty()
+            self.outbox.empty()
         self._wire.end(code.code, code.reason)
 
     def part(self, code: DisconnectCode, seconds: float) -> bool:

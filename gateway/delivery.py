@@ -11,9 +11,9 @@ from protocol.subjects import Address
 
 
 class Delivery:
-    """Waits with the postman behind the outboxes of the event's followers, however many, and is measured once.
+    """Told by the channel's audience when all followers have the event, however many, and measured once.
 
-    What is measured ends when the last of these outboxes was written to its socket: handed to the kernel, or, of a
+    What is measured ends when the last of these sockets was written to: handed to the kernel, or, of a
     client that does not read, to the buffer in front of it. It begins with other machines' clocks: `fanned_out` with
     the one of the nats-server that stored the event, `total` with the one of the process that accepted it (the chat
     service, or the gateway that published it). So clocks that differ shift both; below 0 counts as 0. Only followers
@@ -27,8 +27,8 @@ class Delivery:
         self._accepted = accepted_at(headers, entry.stored_at)
         self._span = span
 
-    def empty(self) -> None:
-        """Measure: every outbox before this one was emptied."""
+    def measure(self) -> None:
+        """Measure: every follower was written to."""
         now = time.time()
         metrics.fanned_out.observe(max(0.0, now - self._stored))
         metrics.delivered.observe(max(0.0, now - self._accepted))

@@ -13,7 +13,7 @@ from msgspec import Struct
 from chassis import logs
 from chassis.bus import Bus, Nobody, Respond, Unavailable
 from gateway import metrics
-from gateway.socket import Receiver
+from gateway.wire import Receiver
 from protocol import names, subjects
 
 log = logs.get(__name__)

@@ -25,9 +25,10 @@ from gateway.emulation import Emulation, Gone
 from gateway.identity import Identity
 from gateway.parts import Parts
 from gateway.settings import GatewaySettings
-from gateway.socket import EXTENSION, Socket, Wire
+from gateway.socket import EXTENSION, Socket
 from gateway.streaming import EVENTS, JSON_LINES, PROTOBUF_MESSAGES, Form, Http
 from gateway.streaming import EXTENSION as HTTP_EXTENSION
+from gateway.wire import Wire
 from protocol.client_json import JSON
 from protocol.client_protobuf import PROTOBUF
 from protocol.frames import BadFrame, Codec

@@ -159,7 +159,6 @@ def go_live(connection: "Connection", entrance: Entrance, generation: int) -> Su
     subscription = session.subscriptions[channel]
     subscription.join_leave = rules.join_leave and (request.join_leave or rules.force_join_leave)
     subscription.wants_delta = _wants_delta(entrance)
-    subscription.has_previous = bool(result.publications)
     result.delta = subscription.wants_delta
     if entrance.grant is not None:
         subscription.chan_info = entrance.grant.info
@@ -167,7 +166,7 @@ def go_live(connection: "Connection", entrance: Entrance, generation: int) -> Su
             ttl = ttl_until(entrance.grant.expires_at)
             result.expires, result.ttl = True, ttl
             subscription.expires_at = connection.now() + ttl
-    parts.hub.add(channel, connection)
+    parts.hub.add(channel, connection, wants_delta=subscription.wants_delta, has_previous=bool(result.publications))
     metrics.subscriptions.inc()
     return result
 

@@ -3,14 +3,24 @@
 from collections.abc import Iterator
 from typing import Protocol
 
+from gateway.audience import Audience
+from gateway.outbox import Outbox
+from gateway.postman import Postman
 from gateway.publications import PublicationPush, Shared
 from protocol.codes import DisconnectCode, UnsubscribeCode
+from protocol.frames import Codec
 
 
 class Follower(Protocol):
     """What the hub knows of a connection."""
 
     client: str
+    codec: Codec
+    outbox: Outbox
+
+    @property
+    def open(self) -> bool:
+        """Whether anything may still be sent to it."""
 
     @property
     def user(self) -> str:
@@ -18,9 +28,6 @@ class Follower(Protocol):
 
     def deliver(self, push: Shared) -> None:
         """Put a push that others get too into the client's outbox."""
-
-    def publish(self, channel: str, push: PublicationPush) -> None:
-        """Put an event of `channel` into the client's outbox, in the form the client wants."""
 
     def wants_join_leave(self, channel: str) -> bool:
         """Whether the client asked for join and leave of `channel`."""
@@ -35,8 +42,11 @@ class Follower(Protocol):
 class Hub:
     """Membership of connections, in this process alone. Knows no NATS: callers act on what it reports."""
 
-    def __init__(self) -> None:
-        self._followers: dict[str, dict[str, Follower]] = {}
+    def __init__(self, postman: Postman, longest_rest: float) -> None:
+        """`longest_rest` is for each channel's `Audience`."""
+        self._postman = postman
+        self._longest_rest = longest_rest
+        self._audiences: dict[str, Audience] = {}
         self._sessions: dict[str, set[Follower]] = {}
         self._users: dict[str, set[Follower]] = {}
         self._connections: dict[str, Follower] = {}
@@ -79,37 +89,39 @@ class Hub:
 
     def channels(self) -> dict[str, int]:
         """Return each followed channel with the number of its followers here."""
-        return {channel: len(followers) for channel, followers in self._followers.items()}
+        return {channel: len(audience) for channel, audience in self._audiences.items()}
 
-    def add(self, channel: str, follower: Follower) -> None:
+    def add(self, channel: str, follower: Follower, *, wants_delta: bool = False, has_previous: bool = False) -> None:
         """Have `follower` receive what is broadcast on `channel`, from the next broadcast on."""
-        self._followers.setdefault(channel, {})[follower.client] = follower
+        audience = self._audiences.get(channel)
+        if audience is None:
+            audience = self._audiences[channel] = Audience(self._postman, self._longest_rest)
+        audience.add(follower.outbox, wants_delta=wants_delta, has_previous=has_previous)
 
     def remove(self, channel: str, follower: Follower) -> None:
-        """Stop that."""
-        of_channel = self._followers.get(channel)
-        if of_channel is not None:
-            of_channel.pop(follower.client, None)
-            if not of_channel:
-                del self._followers[channel]
+        """Stop that; what was broadcast before is written first."""
+        audience = self._audiences.get(channel)
+        if audience is not None:
+            audience.remove(follower.outbox)
+            if not audience:
+                del self._audiences[channel]
 
     def has_followers(self, channel: str) -> bool:
         """Tell whether anybody here follows `channel`."""
-        return channel in self._followers
+        return channel in self._audiences
 
     def followers(self, channel: str) -> list[Follower]:
         """Return those who follow `channel`, as they are now."""
-        return list(self._followers.get(channel, {}).values())
+        return list(self._audiences.get(channel, ()))
 
     def followers_of_user(self, channel: str, user: str) -> Iterator[Follower]:
         """Yield those followers of `channel` that belong to `user`."""
         return (follower for follower in self.followers(channel) if follower.user == user)
 
     def broadcast(self, channel: str, push: PublicationPush) -> int:
-        """Put an event into every follower's outbox; return how many there are."""
-        of_channel = self._followers.get(channel)
-        if of_channel is None:
+        """Have every follower get an event, soon and in order; return how many there are."""
+        audience = self._audiences.get(channel)
+        if audience is None:
             return 0
-        for follower in list(of_channel.values()):  # one that cannot take it may leave meanwhile
-            follower.publish(channel, push)
-        return len(of_channel)
+        audience.broadcast(push)
+        return len(audience)

@@ -8,7 +8,7 @@ from gateway.chat import Chat
 from gateway.hub import Hub
 from gateway.keys import Keys
 from gateway.namespaces import Namespaces
-from gateway.outbox import Postman
+from gateway.postman import Postman
 from gateway.presence import Presence
 from gateway.publishing import Publisher
 from gateway.relay import Relay

@@ -3,6 +3,7 @@
 A push is encoded when the first client needs it in its encoding, and the bytes are shared by all others.
 """
 
+from collections.abc import Callable
 from functools import cached_property
 
 import msgspec
@@ -10,7 +11,6 @@ from msgspec import Raw
 
 from gateway import delta
 from gateway.ring import Entry
-from gateway.socket import encode_frame
 from protocol.client import ClientInfo, Publication, Push, Reply
 from protocol.client_json import is_json
 from protocol.frames import Codec
@@ -20,16 +20,13 @@ _tags = msgspec.json.Decoder(dict[str, str])
 
 
 class Encoded:
-    """A reply in one encoding, and the WebSocket frame that carries it alone, made once when first needed."""
+    """A reply in one encoding."""
+
+    __slots__ = ("codec", "payload")
 
     def __init__(self, codec: Codec, payload: bytes) -> None:
         self.codec = codec
         self.payload = payload
-
-    @cached_property
-    def frame(self) -> bytes:
-        """The frame on the wire."""
-        return encode_frame(self.codec.join([self.payload]), text=self.codec.text)
 
 
 def encoded(codec: Codec, reply: Reply) -> Encoded:
@@ -76,6 +73,18 @@ class PublicationPush:
         self._entry = entry
         self._previous = previous
         self._made: dict[tuple[str, bool, bool], Encoded] = {}
+        self.on_sockets: Callable[[], None] | None = None
+        """Called when every follower has it."""
+
+    @property
+    def entry(self) -> Entry:
+        """The event."""
+        return self._entry
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it has on a wire."""
+        return len(self._entry.body) + 100
 
     @cached_property
     def is_json(self) -> bool:

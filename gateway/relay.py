@@ -18,7 +18,6 @@ from gateway.delivery import Delivery, fan_out_span
 from gateway.feed import ContinuityLost, Feed, NoLog
 from gateway.hub import Hub
 from gateway.namespaces import Namespaces
-from gateway.outbox import Postman
 from gateway.publications import PublicationPush
 from gateway.ring import Entry
 from gateway.settings import GatewaySettings
@@ -39,14 +38,12 @@ class Relay:
         self,
         bus: Bus,
         hub: Hub,
-        postman: Postman,
         background: Background,
         settings: GatewaySettings,
         namespaces: Namespaces,
     ) -> None:
         self._bus = bus
         self._hub = hub
-        self._postman = postman
         self._background = background
         self._settings = settings
         self._namespaces = namespaces
@@ -211,19 +208,19 @@ class Relay:
 
         def on_event(entry: Entry, headers: Mapping[str, str]) -> None:
             nonlocal previous
-            started, began = time.perf_counter(), time.time_ns()
+            began = time.time_ns()
             if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
             # One past the history is no base for patches, nor is one made against it: recovery does not know it.
             unplaced = feed.logged and not entry.offset
-            followers = self._hub.broadcast(channel, PublicationPush(channel, entry, None if unplaced else previous))
+            push = PublicationPush(channel, entry, None if unplaced else previous)
+            followers = self._hub.broadcast(channel, push)
             previous = entry.body if rules.delta and not unplaced else None
-            metrics.fanout_seconds.observe(time.perf_counter() - started)
             if followers:
                 traced = traces.PARENT in headers
                 span = fan_out_span(headers, address, began, followers) if traced else traces.OFF
-                self._postman.call(Delivery(entry, headers, span))
+                push.on_sockets = Delivery(entry, headers, span).measure
 
         def on_gap() -> None:
             self._background.spawn(self._repair(feed))

@@ -66,8 +66,6 @@ class Subscription:
     live: bool = False
     server_side: bool = False
     wants_delta: bool = False
-    has_previous: bool = False
-    """Whether the client has the publication before the next one, so that a patch can apply to it."""
     expires_at: float | None = None
     chan_info: bytes = b""
 

@@ -91,6 +91,9 @@ class GatewaySettings(Settings):
     )
     send_buffer_bytes: int = Field(default=128 * KIB, ge=4 * KIB, description="Kernel send buffer of one connection.")
     outbox_bytes: int = Field(default=1024 * KIB, ge=64 * KIB, description="Bytes that may wait for one client.")
+    flush_seconds: Seconds = Field(
+        default=0.025, description="How long events of a busy channel may wait for others, to travel as one frame."
+    )
     max_connections: int = Field(default=20_000, ge=1, description="Connections of one gateway process.")
     max_subscriptions: int = Field(default=128, ge=1, description="Subscriptions of one client.")
     max_waiting_commands: int = Field(default=256, ge=1, description="Commands of one client that may wait.")

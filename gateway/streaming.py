@@ -9,17 +9,17 @@ What such a client sends comes in requests of its own (`emulation.py`).
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from gateway.socket import CLOSE_SECONDS, Receiver
+from gateway.handshake import Handshake, Unfit, accept_key, deny
+from gateway.publications import Encoded
+from gateway.socket import Socket
+from gateway.wire import CLOSE_SECONDS, Framing, Receiver
 from protocol import codes
 from protocol.client import Disconnect, Push, Reply
 from protocol.frames import Codec
-
-if TYPE_CHECKING:
-    from gateway.publications import Encoded
 
 EXTENSION = "parley.http"
 _LEFT, _LOST = 1001, 1006
@@ -35,6 +35,11 @@ class Form:
     media_type: str
     parts: Callable[[bytes], tuple[bytes, ...]]
     """Return what to write for one encoded reply, in order."""
+
+    def bundle(self, replies: list[Encoded]) -> bytes:
+        """Return one chunk (RFC 9112, 7.1) that carries `replies`, as a `gateway.wire.Framing`."""
+        parts = [part for reply in replies for part in self.parts(reply.payload)]
+        return b"".join([b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n"])
 
 
 def _event(reply: bytes) -> tuple[bytes, ...]:
@@ -86,20 +91,20 @@ class Stream:
         """Bytes written and not yet taken by the kernel."""
         return 0 if self._over.is_set() else self._transport.get_write_buffer_size()
 
-    def write_replies(self, replies: "list[Encoded]") -> int:
-        """Write replies as one chunk, sharing their bytes with other streams; return the bytes of its content."""
-        parts = [part for reply in replies for part in self._form.parts(reply.payload)]
-        size = sum(map(len, parts))
-        if self.open:
-            self._write(parts, size)
-        return size
+    def framing(self, _: Codec) -> Framing:
+        """Return how replies are framed here; the form was chosen with the encoding."""
+        return self._form
+
+    def write(self, data: bytes) -> None:
+        """Write whole chunks; only while `open`."""
+        self._transport.write(data)
 
     def end(self, code: int, reason: str) -> None:
         """Tell the client why and end the response; abort the transport if that has not left in `CLOSE_SECONDS`."""
         if not self.open:
             return
-        parts = self._form.parts(self._codec.encode(Reply(push=Push(disconnect=Disconnect(code, reason)))))
-        self._write(list(parts), sum(map(len, parts)))
+        farewell = Encoded(self._codec, self._codec.encode(Reply(push=Push(disconnect=Disconnect(code, reason)))))
+        self._transport.write(self._form.bundle([farewell]))
         self._ended = True
         self._deadline = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
         self._over.set()
@@ -139,9 +144,6 @@ class Stream:
             self._receiver.shutdown()
             self.end(codes.SHUTDOWN.code, codes.SHUTDOWN.reason)
 
-    def _write(self, parts: list[bytes], size: int) -> None:
-        self._transport.writelines([b"%x\r\n" % size, *parts, b"\r\n"])
-
 
 class Http(HttpToolsProtocol):
     """One HTTP connection of this process; the last response on it may be a stream."""
@@ -160,6 +162,22 @@ class Http(HttpToolsProtocol):
         return self._stream
 
     # Called by uvicorn and by the event loop.
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand the connection to a `Socket`, which has the application answer the handshake."""
+        self.connections.discard(self)
+        try:
+            key = accept_key(self.scope["method"], self.headers)
+        except Unfit as unfit:
+            deny(self.transport, unfit.status, unfit.headers)
+            return
+        socket = Socket(self.transport, self.connections, self.config.ws_max_size)  # type: ignore[arg-type]
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        socket.handshake = Handshake(socket, self.app, scope, self.url, key)
+        socket.begin()
+        task = self.loop.create_task(socket.handshake.run())
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
 
     def on_message_begin(self) -> None:
         """Offer this protocol to the endpoint."""

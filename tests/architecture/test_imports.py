@@ -44,7 +44,7 @@ HOMES = {
     "jsonschema": ("deploy/schemas.py",),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
-    "nats": ("chassis/bus.py",),
+    "nats": ("chassis/bus.py", "chassis/nats_reading.py"),
     "opentelemetry": ("chassis/traces.py",),
     "prometheus_client": (
         "*/metrics.py",
@@ -65,9 +65,9 @@ HOMES = {
     ),
     "starlette": ("chassis/app.py", "*/app.py", "*/endpoints.py", "auth_service/limits.py"),
     "structlog": ("chassis/logs.py", "chassis/app.py", "gateway/connection.py"),
-    "uvicorn": ("chassis/server.py", "gateway/socket.py", "gateway/streaming.py"),
+    "uvicorn": ("chassis/server.py", "gateway/streaming.py"),
     "uvicorn_worker": ("chassis/server.py",),
-    "websockets": ("gateway/socket.py",),
+    "websockets": ("gateway/framing.py",),
     "yaml": ("deploy/manifests.py", "deploy/rules.py"),
 }
 """Library to the files that may import it. A new library needs a line here, and a reason in its commit."""

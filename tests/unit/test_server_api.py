@@ -17,11 +17,15 @@ from gateway.connection import _labels
 from gateway.control import Control, EndConnections, EndSubscriptions, Whose, disconnect_code
 from gateway.hub import Follower, Hub
 from gateway.namespaces import Namespaces
+from gateway.outbox import Outbox
 from gateway.parts import Parts
+from gateway.postman import Postman
 from gateway.publishing import Tail
 from gateway.server_api import METHODS, NOT_OFFERED, ServerAPI, shows_key
 from gateway.settings import GatewaySettings
+from gateway.wire import Wire
 from protocol import codes, subjects
+from protocol.client_json import JSON
 from protocol.codes import DisconnectCode, UnsubscribeCode
 
 SETTINGS = GatewaySettings(api_seconds=0.3, api_gather_seconds=0.3, api_channels=5)
@@ -308,6 +312,10 @@ class Somebody:
         self.user = user
         self.ended: list[tuple[int, str]] = []
         self.unsubscribed: list[tuple[str, int]] = []
+        self.codec = JSON
+        self.outbox = Outbox(
+            cast(Follower, self), cast(Wire, SimpleNamespace(framing=lambda codec: codec)), Postman(), 1
+        )
 
     def end(self, code: DisconnectCode) -> None:
         """End."""
@@ -345,7 +353,7 @@ class Process:
     """One gateway process with connections: (client, user, session)."""
 
     def __init__(self, node: str, air: Air, background: Background, *connections: tuple[str, str, str]) -> None:
-        self.hub = Hub()
+        self.hub = Hub(Postman(), 0.0)
         self.control = Control(node, cast(Bus, air), self.hub, background, SETTINGS)
         self.connections = {client: Somebody(client, user) for client, user, _ in connections}
         for client, _, session in connections:

@@ -27,8 +27,8 @@ class Transport:
         self.waiting = 0
         self.aborted = False
 
-    def writelines(self, parts: list[bytes]) -> None:
-        self.written += parts
+    def write(self, data: bytes) -> None:
+        self.written.append(data)
 
     def get_write_buffer_size(self) -> int:
         return self.waiting
@@ -93,25 +93,22 @@ async def test_replies_stand_in_their_form(codec: Codec, form: Form, expected: b
     """Replies written together are one chunk: lines, events, or messages behind their lengths."""
     made, transport, _ = stream(codec, form)
     replies = [encoded(codec, Reply(id=1, error=Error(1, "x"))), encoded(codec, Reply())]
-    assert made.write_replies(replies) == len(expected)
+    made.write(made.framing(codec).bundle(replies))
     assert content(transport) == expected
-    assert len([part for part in transport.written if part.endswith(b"\r\n") and len(part) > 2]) == 1
+    assert len(transport.written) == 1
 
 
 async def test_an_event_is_one_line() -> None:
     """A carriage return between the tokens of somebody's JSON does not end the line."""
     made, transport, _ = stream(JSON, EVENTS)
-    made.write_replies([Encoded(JSON, b'{"a":\r1,"b":"\\r"}')])
+    made.write(made.framing(JSON).bundle([Encoded(JSON, b'{"a":\r1,"b":"\\r"}')]))
     assert content(transport) == b'data: {"a": 1,"b":"\\r"}\n\n'
 
 
-async def test_streams_share_the_bytes_of_a_reply() -> None:
-    """What was encoded once is written as it is, not copied."""
-    reply = encoded(JSON, Reply(id=1, error=Error(1, "x" * 1000)))
-    for codec, form in FORMS[::2]:
-        made, transport, _ = stream(codec, form)
-        made.write_replies([reply])
-        assert any(part is reply.payload for part in transport.written)
+def test_streams_of_one_form_share_their_framing() -> None:
+    """What is framed once can be written to all of them."""
+    for codec, form in FORMS:
+        assert stream(codec, form)[0].framing(codec) is stream(codec, form)[0].framing(codec)
 
 
 @pytest.mark.parametrize(("codec", "form"), FORMS)
@@ -124,7 +121,6 @@ async def test_the_end_is_a_push(codec: Codec, form: Form) -> None:
     assert await asyncio.wait_for(made.over(), 1) is True
     assert not made.open
     made.end(3000, "again")
-    made.write_replies([encoded(codec, Reply())])
     assert content(transport) == written
     assert listener.told == []
     made.lost(None)

@@ -97,11 +97,7 @@ NOBODY_MAY_PUBLISH = {
     "$JS.API.CONSUMER.CREATE.ROOMS",
     "$JS.API.STREAM.MSG.GET.ROOMS",
     "$JS.ACK.ROOMS.c.1.1.1.1.1",
-    *(
-        f"$JS.API.STREAM.{verb}.{stream}"
-        for verb in ("PURGE", "MSG.DELETE", "PEER.REMOVE")
-        for stream in STREAMS
-    ),
+    *(f"$JS.API.STREAM.{verb}.{stream}" for verb in ("PURGE", "MSG.DELETE", "PEER.REMOVE") for stream in STREAMS),
 }
 
 MAY_SUBSCRIBE = {
