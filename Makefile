@@ -6,10 +6,11 @@ BIN := $(VENV)/bin
 PACKAGES := protocol chassis gateway auth_service chat_service canary launcher observability deploy
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 SDK_TESTS := tests/system/npm
+PEERS := benchmarks/peers/node
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +34,9 @@ conformance: test-deps web/dist/index.html ## Run the public suite of the Python
 operations-check: test-deps web/dist/index.html ## Do what docs/operations.md tells: restore backups, lose NATS nodes, sit behind proxies
 	@$(call install,proxies)
 	$(BIN)/python -m pytest tests/operations
+
+bench-quick: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Compare fan-out with other servers in 4 minutes (needs gcc, nginx-light, libnginx-mod-nchan); the last line is JSON
+	@$(with-node) && $(BIN)/python -m benchmarks
 
 soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
 	@$(BIN)/python -m tests.soak $(SOAK)
@@ -87,7 +91,7 @@ locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younge
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
 clean: ## Remove what was installed and built; keeps data/
-	rm -rf $(VENV) web/node_modules web/dist $(SDK_TESTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
+	rm -rf $(VENV) web/node_modules web/dist $(SDK_TESTS)/node_modules $(PEERS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage*
 	find $(PACKAGES) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # --- what the commands above stand on --------------------------------------------------------------------------
@@ -125,6 +129,10 @@ web/node_modules/.package-lock.json: web/package.json web/package-lock.json | ve
 $(SDK_TESTS)/node_modules/.package-lock.json: $(SDK_TESTS)/package.json $(SDK_TESTS)/package-lock.json | venv
 	@echo "parley: installing what tests of the npm SDK need"
 	@$(with-node) && cd $(SDK_TESTS) && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
+
+$(PEERS)/node_modules/.package-lock.json: $(PEERS)/package.json $(PEERS)/package-lock.json | venv
+	@echo "parley: installing the Node peers of the comparison"
+	@$(with-node) && cd $(PEERS) && npm ci --no-audit --no-fund && touch node_modules/.package-lock.json
 
 web/dist/index.html: $(WEB_SOURCES) web/node_modules/.package-lock.json | venv
 	@echo "parley: building the page"

@@ -1,0 +1,1 @@
+"""Parley beside its peers: the same load, the same core, in one run."""
