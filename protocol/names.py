@@ -4,6 +4,7 @@ Every id that reaches a NATS subject passes through here first. The alphabets ar
 subject separator (`.`), a wildcard (`*`, `>`), white space, a control character or a non-ASCII letter.
 """
 
+import base64
 import re
 import secrets
 
@@ -12,7 +13,6 @@ _CLIENT_MESSAGE_ID = re.compile(r"[A-Za-z0-9_-]{1,64}\Z")
 _ROOM_CHANNEL = re.compile(r"room:([a-z0-9]{1,32})\Z")
 _USER_CHANNEL = re.compile(r"user:([a-z0-9]{1,32})\Z")
 _PRINTABLE = re.compile(r"[\x21-\x7e]{1,255}\Z")
-_ALPHABET = "abcdefghijklmnopqrstuvwxyz234567"
 _NEW_ID_LENGTH = 20
 
 MAX_CHANNEL_LENGTH = 255
@@ -28,7 +28,7 @@ class BadName(ValueError):
 
 def new_id() -> str:
     """Return a fresh random id of 20 characters (100 bits) from `a-z2-7`."""
-    return "".join(secrets.choice(_ALPHABET) for _ in range(_NEW_ID_LENGTH))
+    return base64.b32encode(secrets.token_bytes(13))[:_NEW_ID_LENGTH].decode().lower()
 
 
 def is_id(text: str) -> bool:
