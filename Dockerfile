@@ -24,10 +24,10 @@ WORKDIR /build/web
 COPY web/package.json web/package-lock.json ./
 RUN npm ci --no-audit --no-fund
 COPY web ./
-RUN npm run --silent build && mv dist /page
+RUN npm run --silent build && mkdir -p /out/app/web && mv dist /out/app/web/dist
 # Browsers ask whether what they have is of this time, so the page takes that of its commit; without it, that of its build.
 ARG SOURCE_DATE_EPOCH
-RUN find /page -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-$(date +%s)}" {} +
+RUN find /out -exec touch --no-dereference --date "@${SOURCE_DATE_EPOCH:-$(date +%s)}" {} +
 
 
 FROM build AS libraries
@@ -35,7 +35,8 @@ COPY requirements/run.txt ./
 RUN python -m venv --without-pip /opt/parley \
  && pip --python /opt/parley/bin/python install --require-hashes --only-binary :all: --no-compile -r run.txt \
  && python -m compileall -q -j 0 --invalidation-mode unchecked-hash /opt/parley/lib \
- && find /opt/parley -exec touch --no-dereference --date @0 {} +
+ && mkdir -p /out/opt && mv /opt/parley /out/opt/ \
+ && find /out -exec touch --no-dereference --date @0 {} +
 
 
 # What the canary needs besides, as a layer over the same libraries.
@@ -43,14 +44,14 @@ FROM build AS canary-libraries
 ARG PYTHON_VERSION
 COPY requirements/canary.txt ./
 RUN pip install --require-hashes --only-binary :all: --no-compile --no-deps -r canary.txt \
-      --target "/out/lib/python${PYTHON_VERSION}/site-packages" \
- && python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out -p /opt/parley /out/lib \
+      --target "/out/opt/parley/lib/python${PYTHON_VERSION}/site-packages" \
+ && python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s /out -p / /out/opt/parley/lib \
  && find /out -exec touch --no-dereference --date @0 {} +
 
 
 FROM build AS code
 COPY . ./
-# Each service with what it stands on, and nothing of the others. /data is for what DATA_DIR is given by a volume.
+# Each service with what it stands on, and nothing of the others.
 RUN set -eu; \
     lay() { mkdir -p "/out/$1/app"; service=$1; shift; cp -r LICENSE protocol chassis deploy "$@" "/out/$service/app/"; }; \
     lay gateway gateway; \
@@ -59,9 +60,6 @@ RUN set -eu; \
     lay canary canary; \
     lay nats-exporter observability; \
     find /out -name '*.py' -path '*/deploy/*' ! -name __init__.py ! -name probe.py -delete; \
-    mkdir -p /out/data /out/etc; \
-    { cat /etc/passwd; echo 'parley:x:10001:10001:Parley:/tmp:/usr/sbin/nologin'; } > /out/etc/passwd; \
-    { cat /etc/group; echo 'parley:x:10001:'; } > /out/etc/group; \
     for service in gateway auth chat canary nats-exporter; do \
       python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "/out/$service" -p / "/out/$service/app"; \
     done; \
@@ -69,17 +67,29 @@ RUN set -eu; \
     find /out -exec touch --no-dereference --date @0 {} +
 
 
-# What every service runs in: Python and the libraries; pip stays behind.
-FROM python:${PYTHON_VERSION}-slim AS runtime
+# The base image without pip, without set-user-id programs, and with our user. Copied as a whole below: what is deleted in
+# a layer over another is still there underneath, and the deletion carries the time of the build.
+FROM python:${PYTHON_VERSION}-slim AS base
 ARG PYTHON_VERSION
-RUN rm -rf "/usr/local/lib/python${PYTHON_VERSION}/ensurepip" /usr/local/bin/pip* /usr/local/bin/idle* \
-      "/usr/local/lib/python${PYTHON_VERSION}/site-packages"/* \
- && find /usr/local/bin /usr/local/lib /usr/local/lib/python* -maxdepth 1 -type d \
-      -exec touch --date @0 {} +
-COPY --from=libraries /opt/parley /opt/parley
-COPY --from=code /out/etc/ /etc/
-COPY --from=code --chown=10001:10001 /out/data /data
+RUN set -eu; \
+    touch /tmp/began; \
+    rm -rf "/usr/local/lib/python${PYTHON_VERSION}/ensurepip" "/usr/local/lib/python${PYTHON_VERSION}/site-packages"/* \
+      /usr/local/bin/pip* /usr/local/bin/idle*; \
+    find / -xdev -type f -perm /6000 -exec chmod a-s {} +; \
+    echo 'parley:x:10001:10001:Parley:/tmp:/usr/sbin/nologin' >> /etc/passwd; \
+    echo 'parley:x:10001:' >> /etc/group; \
+    mkdir /app /data; chown 10001:10001 /data; \
+    find / -xdev -newer /tmp/began -exec touch --no-dereference --date @0 {} +; \
+    rm /tmp/began; touch --date @0 /tmp
+
+
+# What every service runs in: the system and Python, then the libraries, each a layer that all images share.
+FROM scratch AS runtime
+# hadolint ignore=DL3067
+COPY --from=base / /
+COPY --from=libraries /out/ /
 ENV PATH=/opt/parley/bin:/usr/local/bin:/usr/bin:/bin \
+    LANG=C.UTF-8 \
     HOME=/tmp \
     PYTHONDONTWRITEBYTECODE=1 PYTHONUNBUFFERED=1 \
     BIND_HOST=0.0.0.0 \
@@ -97,7 +107,7 @@ LABEL org.opencontainers.image.version="${VERSION}" \
 
 FROM runtime AS gateway
 COPY --from=code /out/gateway/ /
-COPY --from=page /page /app/web/dist
+COPY --from=page /out/ /
 ENV WEB_DIR=/app/web/dist \
     GATEWAY_PORT=8000 GATEWAY_INTERNAL_PORT=9000 GATEWAY_WORKERS=1 \
     GATEWAY_DRAIN_DELAY_SECONDS=5 GATEWAY_DRAIN_SECONDS=30
@@ -129,7 +139,7 @@ CMD ["python", "-m", "chat_service"]
 
 
 FROM runtime AS canary
-COPY --from=canary-libraries /out/ /opt/parley/
+COPY --from=canary-libraries /out/ /
 COPY --from=code /out/canary/ /
 ENV CANARY_PORT=8003
 EXPOSE 8003
