@@ -31,10 +31,11 @@ class Postgres:
         self._process: subprocess.Popen[bytes] | None = None
         self._databases = 0
         options = ["--username=postgres", "--auth=trust", "--encoding=UTF8", "--locale=C.UTF-8", "--no-sync"]
-        self._run("initdb", f"--pgdata={self._cluster}", *options)
+        self._run("initdb", f"--pgdata={self.cluster}", *options)
 
     @property
-    def _cluster(self) -> Path:
+    def cluster(self) -> Path:
+        """The directory of its files."""
         return self._directory / "cluster"
 
     @property
@@ -53,7 +54,7 @@ class Postgres:
         options = [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [str(programs() / "postgres"), "-D", str(self._cluster), "-p", str(self.port), *options],
+                [str(programs() / "postgres"), "-D", str(self.cluster), "-p", str(self.port), *options],
                 stdout=log,
                 stderr=log,
                 cwd=self._directory,
@@ -63,25 +64,33 @@ class Postgres:
         assert self.running, f"PostgreSQL ended:\n{self.log.read_text()}"
         return self
 
-    def url(self, database: str = "") -> str:
-        """Return a postgresql:// URL: of `database`, or of a new empty one."""
+    def url(self, database: str = "", create: str = "") -> str:
+        """Return a postgresql:// URL: of `database`, of a new empty one called `create`, or of a new empty one."""
         if not database:
             self._databases += 1
-            database = f"test{self._databases}"
-            address = ["--host=127.0.0.1", f"--port={self.port}", "--username=postgres"]
-            self._run("createdb", *address, database)
+            database = create or f"test{self._databases}"
+            self._run("createdb", *self._address, database)
         return f"postgresql://postgres@127.0.0.1:{self.port}/{database}"
+
+    @property
+    def _address(self) -> list[str]:
+        return ["--host=127.0.0.1", f"--port={self.port}", "--username=postgres"]
+
+    def size(self, database: str) -> int:
+        """Return the bytes of a database, tables and indexes."""
+        asked = f"SELECT pg_database_size('{database}')"  # a name of a test
+        return int(self._run("psql", *self._address, "-tA", f"--command={asked}", "postgres"))
 
     def kill(self) -> None:
         """End it as a crash does: all its processes, at once, nothing written."""
         if self._process is not None:
-            self._run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self._cluster}")
+            self._run("pg_ctl", "stop", "--mode=immediate", f"--pgdata={self.cluster}")
             self._process.wait(10)
 
     def stop(self) -> None:
         """End it orderly, whoever is connected."""
         if self._process is not None and self.running:
-            self._run("pg_ctl", "stop", "--mode=fast", f"--pgdata={self._cluster}")
+            self._run("pg_ctl", "stop", "--mode=fast", f"--pgdata={self.cluster}")
             self._process.wait(10)
 
     def remove(self) -> None:
@@ -93,7 +102,7 @@ class Postgres:
         command = [str(programs() / "pg_isready"), "-q", "-h", "127.0.0.1", "-p", str(self.port)]
         return subprocess.run(command, check=False).returncode == 0
 
-    def _run(self, program: str, *options: str) -> None:
+    def _run(self, program: str, *options: str) -> str:
         done = subprocess.run(
             [str(programs() / program), *options],
             check=False,
@@ -104,3 +113,4 @@ class Postgres:
             **self._as,  # type: ignore[call-overload]
         )
         assert done.returncode == 0, f"{program}: {done.stdout}{done.stderr}"
+        return done.stdout
