@@ -241,7 +241,8 @@ def main() -> None:
     ).parse_args()
     settings = ExporterSettings.load_or_exit()
     logs.configure("nats-exporter", settings.log_level, settings.log_format)
-    REGISTRY.unregister(metrics.nats_connected)  # this process has no NATS connection to lose
+    for metric in (metrics.nats_connected, metrics.nats_reconnects, metrics.nats_errors):
+        REGISTRY.unregister(metric)  # this process has no NATS connection to lose
     REGISTRY.register(NatsServers(settings))
     # No health checks: a server that is down is what this page is for, so it must not make us unready.
     app = frame.create("NATS exporter", settings, Health(), _lifespan)
