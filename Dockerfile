@@ -59,7 +59,10 @@ RUN set -eu; \
     lay chat chat_service; \
     lay canary canary; \
     lay nats-exporter observability; \
-    find /out -name '*.py' -path '*/deploy/*' ! -name __init__.py ! -name probe.py -delete; \
+    find /out -name '*.py' -path '*/app/deploy/*' ! -path '*/deploy/__init__.py' ! -name probe.py \
+      ! -path '/out/chat/*/deploy/backup/*' ! -path '/out/chat/*/deploy/jetstream.py' ! -path '/out/chat/*/deploy/streams.py' \
+      -delete; \
+    find /out -path '*/app/deploy/backup' -empty -delete; \
     for service in gateway auth chat canary nats-exporter; do \
       python -m compileall -q -j 0 --invalidation-mode unchecked-hash -s "/out/$service" -p / "/out/$service/app"; \
     done; \
