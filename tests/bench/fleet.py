@@ -28,6 +28,8 @@ class Service:
         self.kind = name.partition("-")[0]
         self.port = free_port()
         self.log = directory / f"{name}.log"
+        self.tree = ROOT
+        """Where its code is: another release may be started as well."""
         self._settings = settings | {f"{self.kind.upper()}_PORT": str(self.port), "DATA_DIR": str(directory / name)}
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -53,7 +55,7 @@ class Service:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", _PACKAGES[self.kind]],
-                cwd=ROOT,
+                cwd=self.tree,
                 env=os.environ | {name: value for name, value in self._settings.items() if value},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
