@@ -108,3 +108,54 @@ def test_every_decision_is_numbered_once() -> None:
     files = sorted((ROOT / "docs" / "decisions").glob("*.md"))
     assert files
     assert [file.name[:5] for file in files] == [f"{number:04d}-" for number in range(1, len(files) + 1)]
+
+
+LOG_LEVELS = ("debug", "info", "warning", "error", "exception")
+NOT_SHOWN = {"exc_info"}
+"""Makes `exception` of itself."""
+
+
+def log_fields() -> set[str]:
+    """Return the names of all fields that our log calls write."""
+    found: set[str] = set()
+    for module in modules(*PACKAGES):
+        for node in ast.walk(module.tree):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                receiver = ast.unparse(node.func.value)
+                logs = node.func.attr in LOG_LEVELS and (receiver == "log" or receiver.startswith("logs.get("))
+                if logs or node.func.attr in ("bind_contextvars", "bound_contextvars"):
+                    found |= {keyword.arg for keyword in node.keywords if keyword.arg}
+    return found - NOT_SHOWN
+
+
+def test_every_log_field_is_documented() -> None:
+    """The table of log fields in docs/operations.md has every field that a log call writes."""
+    section = page("operations.md").partition("## Logs\n")[2].partition("\n## ")[0]
+    assert log_fields() > {"client", "reason"}
+    assert sorted(name for name in log_fields() if f"`{name}`" not in section) == []
+
+
+def _anchors(text: str) -> set[str]:
+    """Return the anchors of a page's headings, as they are made of their text; the second of a name ends in -1."""
+    found: set[str] = set()
+    for head in re.findall(r"^#+ (.+)$", text, re.MULTILINE):
+        name = re.sub(r"[^\w\- ]", "", head.lower()).replace(" ", "-")
+        same = sum(one == name or re.fullmatch(rf"{re.escape(name)}-\d+", one) is not None for one in found)
+        found.add(f"{name}-{same}" if same else name)
+    return found
+
+
+def test_links_lead_somewhere() -> None:
+    """Each link from one page to another, or to a heading, finds it."""
+    wrong = []
+    for file in [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "observability" / "runbooks").glob("*.md"),
+    ]:
+        for target in re.findall(r"\]\((?!https?://|mailto:)([^)\s]+)\)", file.read_text()):
+            path, _, anchor = target.partition("#")
+            to = (file.parent / path).resolve() if path else file
+            if not to.exists() or (anchor and to.suffix == ".md" and anchor not in _anchors(to.read_text())):
+                wrong.append(f"{file.relative_to(ROOT)}: {target}")
+    assert wrong == []
