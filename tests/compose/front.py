@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.bench.clients import Account, http, new_message_id
+from tests.bench.clients import Account, eventually, http, new_message_id
 from tests.compose.stack import Stack
 
 INSIDE = ("/metrics", "/metrics/", "/health/live", "/health/ready", "/health/started", "//metrics", "/auth/../metrics")
@@ -110,8 +110,14 @@ class Stream:
             self._post_to = {"node": connected["node"], "session": connected["session"]}
         number = next(self._ids)
         body = self._post_to | {"data": json.dumps({"id": number, **command})}
-        answer = await http("POST", f"{self._base}/emulation", content=json.dumps(body))
-        assert answer.status_code == 204, answer.text
+
+        async def posted() -> bool:
+            # 503: for a moment no gateway was ready, so nothing was done.
+            answer = await http("POST", f"{self._base}/emulation", content=json.dumps(body))
+            assert answer.status_code in (204, 503), f"a frame is answered {answer.status_code}: {answer.text}"
+            return answer.status_code == 204
+
+        await eventually(posted, "a posted frame is taken", every=0.2)
         await self.until(lambda: number in self.replies, f"a reply to {command}")
         return self.replies[number]
 
