@@ -88,12 +88,13 @@ def quick(repeats: int, connections: int) -> dict[str, float]:
         ) as running,
     ):
         ours, ws, sio = running["parley"], running["node ws"], running["Socket.IO"]
+        # First: what a load has left behind would be taken for that of the idle.
+        idle_ours, connects_ours = idle(ours, connections)
+        idle_sio, connects_sio = idle(sio, connections)
         room = interleaved("room of 1000", ROOM, [ours, ws, running["nchan"]], repeats, note)
         small = interleaved("1000 rooms of 5", SMALL_ROOMS, [ours, ws], repeats, note)
         alone = interleaved("one at a time", UNCOALESCED, [ours, running["C send(2)"]], repeats, note)
         steady = interleaved("10 k deliveries/s", STEADY, [ours, ws], repeats, note)
-        idle_ours, connects_ours = idle(ours, connections)
-        idle_sio, connects_sio = idle(sio, connections)
     cost = {
         (work, server): median(one.cpu_us for one in figures)
         for work, found in (("room", room), ("small", small), ("alone", alone))
