@@ -173,11 +173,17 @@ class Socket(asyncio.Protocol):
             self._closing = True
             self._close_code = code
             self.transport.write(close_frame(code, ""))
-        self.transport.close()
+        self._close()
 
     def _fail(self, code: int) -> None:
         if not self._closing:
             self._closing = True
             self._close_code = code
             self.transport.write(close_frame(code, ""))
+        self._close()
+
+    def _close(self) -> None:
+        """Close when all is written; a peer that does not read it is aborted."""
+        if self._close_timer is None:
+            self._close_timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.transport.abort)
         self.transport.close()
