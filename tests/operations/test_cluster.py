@@ -1,10 +1,12 @@
 """Three nodes of NATS under load: leaders die, nodes are upgraded one by one, a lost one is replaced.
 
-Five people talk through two gateways meanwhile, and in the end everything is judged (tests/bench/party.py).
+Five people talk through two gateways meanwhile, and in the end everything is judged (tests/bench/party.py). They live in
+this test's event loop: whatever blocks runs in a thread, or their deadlines would pass while their answers lie unread.
 """
 
 import shutil
 import time
+from asyncio import to_thread
 from collections.abc import Callable
 from itertools import pairwise
 
@@ -30,12 +32,16 @@ def stall(party: Party, since: float) -> float:
 
 async def settled(cluster: Cluster) -> None:
     """Return when every node has everything."""
-    await eventually(lambda: all(node.healthy for node in cluster.nodes), "every node is healthy", 90, 0.2)
+    await to_thread(cluster.wait_until_healthy, 90)
 
 
 async def led_by_another(cluster: Cluster, stream: str, node: Node) -> None:
     """Return when another node than `node` leads `stream`."""
-    await eventually(lambda: cluster.leader_of(stream) not in (None, node), f"{stream} has a new leader", 30, 0.1)
+
+    async def led() -> bool:
+        return await to_thread(cluster.leader_of, stream) not in (None, node)
+
+    await eventually(led, f"{stream} has a new leader", 30, 0.1)
 
 
 async def test_leaders_die(cluster: Cluster, fleets: Fleets) -> None:
@@ -44,15 +50,15 @@ async def test_leaders_die(cluster: Cluster, fleets: Fleets) -> None:
     cluster.start()
     fleet = fleets(cluster.url, cluster.passwords, NATS_REPLICAS="1").start()
     async with talk(*fleet.doors) as party:
-        fleet.operate("deploy.streams", "replicas", "3")
-        shown = fleet.operate("deploy.streams", "show")
+        await to_thread(fleet.operate, "deploy.streams", "replicas", "3")
+        shown = await to_thread(fleet.operate, "deploy.streams", "show")
         assert shown.count("(current)") >= 6, shown
         await settled(cluster)
         for stream in ("ROOMS", "USERS"):
-            leader = cluster.leader_of(stream)
+            leader = await to_thread(cluster.leader_of, stream)
             assert leader is not None
             began = time.monotonic()
-            leader.kill()
+            await to_thread(leader.kill)
             await led_by_another(cluster, stream, leader)
             await party.hear(5, f"without the leader of {stream}")
             paused = stall(party, began)
@@ -71,18 +77,19 @@ async def test_nodes_are_upgraded_and_replaced(cluster: Cluster, fleets: Fleets)
     fleet = fleets(cluster.url, cluster.passwords, NATS_REPLICAS="3").start()
     async with talk(*fleet.doors) as party:
         for node in cluster.nodes:
-            node.leave()
+            await to_thread(node.leave)
             await party.hear(3, f"without {node.name}")
             cluster.start_node(node)
             await settled(cluster)
-        lost = cluster.leader_of("ROOMS")
+        lost = await to_thread(cluster.leader_of, "ROOMS")
         assert lost is not None
-        lost.kill()
+        await to_thread(lost.kill)
         shutil.rmtree(lost.directory / "store")
         await party.hear(5, "without a node that is lost for good")
         cluster.start_node(lost)
         await settled(cluster)
-        assert fleet.operate("deploy.streams", "show").count("(current)") == 10  # five streams, two followers each
+        shown = await to_thread(fleet.operate, "deploy.streams", "show")
+        assert shown.count("(current)") == 10, shown  # five streams, two followers each
         await party.finish()
         assert party.reconnects == [0] * len(party.people)
         assert set(party.refusals()) <= {503}

@@ -1,5 +1,6 @@
 """The disk under NATS fills up while people talk: what they see, and what ends it. Needs root, for a tmpfs."""
 
+import asyncio
 import os
 import shutil
 import subprocess
@@ -77,8 +78,8 @@ async def test_nats_runs_out_of_disk(small_disk: Path, fleets: Fleets, tmp_path:
             await eventually(lambda: more(6), "sends are still refused", 60)
             assert await status(health, 503)
 
-            server.stop()
-            server.start()
+            await asyncio.to_thread(server.stop)  # the people live in this event loop
+            await asyncio.to_thread(server.start)
             await party.hear(5, "after space and a restart", 60)
             await eventually(lambda: status(health, 200), "NATS is well", 30, 0.5)
             await party.finish()
