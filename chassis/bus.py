@@ -7,28 +7,26 @@ the process ends and is started again.
 """
 
 import asyncio
+import itertools
 import os
 import signal
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Callable
 from typing import Any, Self
 
+import msgspec
 from nats import errors
-from nats.aio.msg import Msg
-from nats.aio.subscription import Subscription as Queued
 from nats.micro import add_service
-from nats.micro.request import Request
-from nats.micro.service import EndpointConfig, Service, ServiceConfig
+from nats.micro.service import Endpoint, EndpointConfig, Service, ServiceConfig
 
 from chassis import logs, metrics, traces
 from chassis.encryption import Encryption
 from chassis.nats_reading import Direct, lean_client, subscribe
+from chassis.nats_writing import MAX_SUBJECT, Congested, Oversize, Writer, command
 from chassis.settings import Settings
 from protocol.names import new_id
 
 log = logs.get(__name__)
 
-MAX_SUBJECT = 512
 RECONNECT_WAIT_SECONDS = 0.25
 CONNECT_SECONDS = 2
 NO_RESPONDERS = "503"
@@ -36,8 +34,7 @@ NO_RESPONDERS = "503"
 MAX_PARTS = 4096
 """Most messages of one answer to `request_many`; the caller asks for fewer."""
 
-
-Subscription = Direct | Queued
+Subscription = Direct
 
 
 class BusError(Exception):
@@ -56,8 +53,7 @@ class TooLarge(BusError):
     """The subject or the message is larger than NATS takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Message:
+class Message(msgspec.Struct, frozen=True):
     """One NATS message."""
 
     subject: str
@@ -68,9 +64,10 @@ class Message:
 
 
 Receive = Callable[[Message], None]
-Respond = Callable[[bytes], Awaitable[None]]
-Serve = Callable[[bytes, Respond], Awaitable[None]]
-"""Takes a request's body and a way to answer; must return at once (spawn bounded work).
+Respond = Callable[[bytes], None]
+"""Answers a request. An answer that is lost is not told of: the asker's deadline deals with it."""
+Serve = Callable[[bytes, Respond], None]
+"""Takes a request's body and a way to answer; must not block (spawn bounded work).
 
 The span that the asker named, if any, is the current one meanwhile, and in tasks begun then.
 """
@@ -83,8 +80,10 @@ class Bus:
         self._settings = settings
         self._service = service
         self._client = lean_client()
+        self._writer = Writer(self._client)
         self._encryption = Encryption(settings)
-        self._inbox = f"_INBOX_{service}"
+        self._inbox = f"_INBOX_{service}.{new_id()}"  # of this process alone: answers come to no other
+        self._tokens = itertools.count(1)
         self._one: dict[str, asyncio.Future[Message]] = {}
         self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
         self._services: list[Service] = []
@@ -120,6 +119,7 @@ class Bus:
         while not await self._attempt():
             # With a new client each time: one whose TLS handshake broke waits for ever in its close.
             self._client = lean_client()
+            self._writer = Writer(self._client)
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
         self._connecting, self._made = None, True
         await subscribe(self._client, f"{self._inbox}.many.*", self._part_received)
@@ -201,30 +201,37 @@ class Bus:
     async def __aexit__(self, *_: object) -> None:
         await self.close()
 
-    async def publish(self, subject: str, body: bytes, headers: dict[str, str] | None = None) -> None:
-        """Send without waiting for anything; raise `Unavailable` while disconnected."""
-        self._check(subject, body, headers)
+    def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None, reply: str = "") -> None:
+        """Send at the end of this turn, waiting for nothing; raise `Unavailable` or `TooLarge`.
+
+        What is sent as the connection breaks is lost, as with any publication of NATS that nobody acknowledges.
+        """
+        if not self._client.is_connected:
+            raise Unavailable("no connection to NATS")
         try:
-            await self._client.publish(subject, body, headers=headers)
-        except errors.Error as error:
-            raise Unavailable(type(error).__name__) from error
+            self._writer.send(command(subject, reply, body, headers, self._client._max_payload))
+        except Oversize as error:
+            raise TooLarge(str(error)) from None
+        except Congested as error:
+            metrics.nats_errors.labels("Congested").inc()
+            raise Unavailable("NATS does not take what is sent") from error
 
     async def request(
         self, subject: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None
     ) -> Message:
         """Send and wait for one answer, at most `seconds` (default: the setting); raise `Unavailable` without one."""
-        self._check(subject, body, headers)
-        seconds = seconds or self._settings.nats_request_seconds
-        token = new_id()
-        future: asyncio.Future[Message] = asyncio.get_running_loop().create_future()
+        token = f"{next(self._tokens):x}"
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Message] = loop.create_future()
+        self.send(subject, body, headers, f"{self._inbox}.one.{token}")
         self._one[token] = future
+        deadline = loop.call_later(seconds or self._settings.nats_request_seconds, _expire, future)
         try:
-            await self._client.publish(subject, body, reply=f"{self._inbox}.one.{token}", headers=headers)
-            async with asyncio.timeout(seconds):
-                answer = await future
-        except (errors.Error, TimeoutError) as error:
-            raise Unavailable(type(error).__name__) from error
+            answer = await future
+        except TimeoutError as error:
+            raise Unavailable("no answer in time") from error
         finally:
+            deadline.cancel()
             del self._one[token]
         if answer.headers.get("Status") == NO_RESPONDERS and not answer.body:
             raise Nobody(subject)
@@ -232,29 +239,24 @@ class Bus:
 
     async def request_many(self, subject: str, body: bytes, seconds: float | None = None) -> list[Message]:
         """Send and collect answers until one with a `Status` header ends them; it is the last of the list."""
-        self._check(subject, body, None)
-        token = new_id()
+        token = f"{next(self._tokens):x}"
         future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
+        self.send(subject, body, reply=f"{self._inbox}.many.{token}")
         self._many[token] = ([], future)
         try:
-            await self._client.publish(subject, body, reply=f"{self._inbox}.many.{token}")
             return await asyncio.wait_for(future, seconds or self._settings.nats_request_seconds)
-        except (errors.Error, TimeoutError) as error:
-            raise Unavailable(type(error).__name__) from error
+        except TimeoutError as error:
+            raise Unavailable("no answer in time") from error
         finally:
             del self._many[token]
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
         """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
-        self._check(subject, b"", None)
 
         def received(of: str, headers: dict[str, str], body: bytes, reply: str) -> None:
             receive(Message(of, headers, body, reply))
 
-        try:
-            return await subscribe(self._client, subject, received)
-        except errors.Error as error:
-            raise Unavailable(type(error).__name__) from error
+        return await self._subscribe(subject, received)
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; nothing to do when NATS is away or it has ended."""
@@ -268,24 +270,34 @@ class Bus:
 
         For a subject of one process alone; `serve` (below) offers what any replica can do.
         """
-        self._check(subject, b"", None)
 
-        async def received(message: Msg) -> None:
-            async def respond(body: bytes) -> None:
-                try:
-                    await message.respond(body)
-                except errors.Error as error:  # the asker's deadline deals with a lost answer
-                    log.warning("answer not sent", error=type(error).__name__)
+        def received(_: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+            serve(body, self._responder(reply))
 
-            await serve(message.data, respond)
+        return await self._subscribe(subject, received)
 
+    async def _subscribe(self, subject: str, received: Callable[[str, dict[str, str], bytes, str], None]) -> Direct:
+        if not self._client.is_connected:
+            raise Unavailable("no connection to NATS")
+        if len(subject) > MAX_SUBJECT:
+            raise TooLarge(f"{len(subject)} characters")
         try:
-            return await self._client.subscribe(subject, cb=received)
+            return await subscribe(self._client, subject, received)
         except errors.Error as error:
             raise Unavailable(type(error).__name__) from error
 
+    def _responder(self, reply: str) -> Respond:
+        def respond(body: bytes) -> None:
+            try:
+                self.send(reply, body)
+            except BusError as error:  # the asker's deadline deals with a lost answer
+                log.warning("answer not sent", error=type(error).__name__, reason=str(error))
+
+        return respond
+
     async def flush(self) -> None:
         """Wait until NATS has taken all that was sent, subscriptions included; raise `Unavailable` otherwise."""
+        self._writer.flush()
         try:
             await self._client.flush(timeout=self._settings.nats_request_seconds)  # type: ignore[arg-type]
         except errors.Error as error:
@@ -295,8 +307,9 @@ class Bus:
         """Offer a NATS micro service: subject to what serves it, one queue group for all replicas."""
         service = await add_service(self._client, ServiceConfig(name=name, version=version, queue_group=queue))
         for subject, serve in endpoints.items():
-            endpoint = EndpointConfig(name=subject.replace(".", "-"), subject=subject, handler=_endpoint(serve))
-            await service.add_endpoint(endpoint)
+            endpoint = _Endpoint(service, subject, queue, serve, self._responder)
+            await endpoint._start()
+            service._endpoints.append(endpoint)
         self._services.append(service)
 
     def _password(self) -> str:
@@ -308,13 +321,6 @@ class Bus:
     def _connected(self) -> None:
         metrics.nats_connected.set(1)
         self._encryption.made()
-
-    def _check(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
-        if not self._client.is_connected:
-            raise Unavailable("no connection to NATS")
-        size = len(body) + sum(len(key) + len(value.encode()) + 4 for key, value in (headers or {}).items()) + 14
-        if len(subject) > MAX_SUBJECT or size > self._client.max_payload:
-            raise TooLarge(f"{size} bytes")
 
     def _answer_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
         future = self._one.get(subject.rpartition(".")[2])
@@ -360,18 +366,33 @@ class Bus:
             os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
-    async def handle(request: Request) -> None:
-        async def respond(body: bytes) -> None:
-            try:
-                await request.respond(body)
-            except errors.Error as error:  # the asker's deadline deals with a lost answer
-                log.warning("answer not sent", error=type(error).__name__)
+def _expire(future: asyncio.Future[Message]) -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
-        with traces.continued(request.headers):
-            await serve(request.data, respond)
 
-    return handle
+class _Endpoint(Endpoint):
+    """An endpoint of a micro service whose requests come straight from the reader: no queue and no task in between."""
+
+    def __init__(
+        self, service: Service, subject: str, queue: str, serve: Serve, responder: Callable[[str], Respond]
+    ) -> None:
+        config = EndpointConfig(name=subject.replace(".", "-"), subject=subject, queue_group=queue, handler=_no_handler)
+        super().__init__(service, config)
+        self._serve = serve
+        self._responder = responder
+
+    async def _start(self) -> None:
+        self._subscription: Any = await subscribe(self._service._client, self._subject, self._took, self._queue_group)
+
+    def _took(self, _: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+        self._num_requests += 1
+        with traces.continued(headers):
+            self._serve(body, self._responder(reply))
+
+
+async def _no_handler(_: object) -> None:
+    """Stand where nats-py wants a function; requests do not pass there."""
 
 
 __all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Subscription", "TooLarge", "Unavailable"]

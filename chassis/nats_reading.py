@@ -31,18 +31,18 @@ logged."""
 class Direct:
     """A subscription without queue and task; what nats-py asks of a subscription, and no more."""
 
-    __slots__ = ("_client", "_id", "_received", "_subject", "receive")
+    __slots__ = ("_client", "_id", "_queue", "_received", "_subject", "receive")
 
-    _queue = ""
     _max_msgs = 0
     _wait_for_msgs_task = None
     _message_iterator = None
     _pending_next_msgs_calls = None
 
-    def __init__(self, client: Client, number: int, subject: str, receive: Receive) -> None:
+    def __init__(self, client: Client, number: int, subject: str, queue: str, receive: Receive) -> None:
         self._client = client
         self._id = number
         self._subject = subject
+        self._queue = queue
         self._received = 0
         self.receive = receive
 
@@ -53,11 +53,14 @@ class Direct:
             await self._client._send_unsubscribe(self._id)
 
 
-async def subscribe(client: Client, subject: str, receive: Receive) -> Direct:
-    """Have `receive` called for each message on `subject`, in order; raise what nats-py raises."""
+async def subscribe(client: Client, subject: str, receive: Receive, queue: str = "") -> Direct:
+    """Have `receive` called for each message on `subject`, in order; raise what nats-py raises.
+
+    Of those who subscribe with the same `queue` one gets a message; empty: everybody does.
+    """
     inner: Any = client
     inner._sid += 1
-    direct = Direct(client, inner._sid, subject, receive)
+    direct = Direct(client, inner._sid, subject, queue, receive)
     inner._subs[direct._id] = direct
     await inner._send_subscribe(direct)
     return direct

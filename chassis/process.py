@@ -40,6 +40,7 @@ async def watched() -> AsyncIterator[None]:
         task.cancel()
         await asyncio.wait([task])
         gc.callbacks.remove(pauses.on_collection)
+        metrics.pour()
         metrics.processes.set(0)
 
 
@@ -79,6 +80,7 @@ async def _sample(pauses: Pauses) -> None:
             counted, cost_due = _count_cost(counted), now + COST_EVERY_SECONDS
         for pause in pauses.taken():
             metrics.gc_pause.observe(pause)
+        metrics.pour()
         due = loop.time() + LAG_EVERY_SECONDS
         await asyncio.sleep(LAG_EVERY_SECONDS)
         metrics.loop_lag.observe(max(0.0, loop.time() - due))

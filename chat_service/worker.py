@@ -69,15 +69,15 @@ class Worker:
 
     def _serve(
         self, method: str, ask: type[msgspec.Struct], carry: Carry
-    ) -> Callable[[bytes, Respond], Awaitable[None]]:
+    ) -> Callable[[bytes, Respond], None]:
         decoder = msgspec.json.Decoder(ask)
         start_at_zero(metrics.commands, (method, "ok"), (method, str(codes.UNAVAILABLE.code)))
 
-        async def serve(body: bytes, respond: Respond) -> None:
+        def serve(body: bytes, respond: Respond) -> None:
             if self._in_flight >= self._limit:
                 metrics.overflow.inc()
                 metrics.commands.labels(method, str(codes.UNAVAILABLE.code)).inc()
-                await respond(_encode(Answer(refusal=Refusal.of(codes.UNAVAILABLE))))
+                respond(_encode(Answer(refusal=Refusal.of(codes.UNAVAILABLE))))
                 return
             self._count(1)
             self._background.spawn(work(body, respond))
@@ -91,7 +91,7 @@ class Worker:
                     span.note("parley.result", code)
                 metrics.commands.labels(method, code).inc()
                 metrics.command_duration.labels(method).observe(time.perf_counter() - started)
-                await respond(_encode(_answer(result)))
+                respond(_encode(_answer(result)))
             finally:
                 self._count(-1)
 

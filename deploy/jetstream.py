@@ -90,7 +90,7 @@ class JetStream:
                         break
                     yield chunk.body
                     if chunk.reply:  # NATS sends no more than some chunks unanswered; for the last it asks nothing
-                        await self._bus.publish(chunk.reply, b"")
+                        self._bus.send(chunk.reply, b"")
                 if chunk.headers.get("Status", "204") != "204":
                     raise Failed(f"the copy of {stream} broke off: {chunk.headers}")
             except (TimeoutError, BusError) as error:

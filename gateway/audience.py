@@ -233,7 +233,7 @@ class Audience:
         self._queued = False
         self._not_before = asyncio.get_running_loop().time() + rest_after(flush.cost, self._longest_rest)
         metrics.written(flush.frames * len(flush.pushes), flush.frames, flush.octets)
-        metrics.fanout_seconds.observe(flush.cost)
+        metrics.flush_cost.observe(flush.cost)
         for push in flush.pushes:
             if push.on_sockets is not None:
                 push.on_sockets()

@@ -129,7 +129,7 @@ class Control:
 
     async def order(self, order: EndConnections | EndSubscriptions) -> None:
         """Have every process carry out `order`, this one too. Raises `Unavailable`, or `TooLarge`."""
-        await self._bus.publish(subjects.GATEWAY_CONTROL, msgspec.json.encode(order))
+        self._bus.send(subjects.GATEWAY_CONTROL, msgspec.json.encode(order))
 
     async def nodes(self) -> list[Node]:
         """Return every process that tells of itself within `api_gather_seconds`; raise `Unavailable`.
@@ -145,7 +145,7 @@ class Control:
             async with asyncio.timeout(self._settings.api_gather_seconds):
                 expected = await self._expected()
                 ask = TellOfYourself(self._asker, question)
-                await self._bus.publish(subjects.GATEWAY_CONTROL, msgspec.json.encode(ask))
+                self._bus.send(subjects.GATEWAY_CONTROL, msgspec.json.encode(ask))
                 while expected is None or not expected <= found.keys():
                     await changed.wait()
                     changed.clear()
@@ -211,7 +211,7 @@ class Control:
     async def _tell(self, order: TellOfYourself) -> None:
         try:
             told = Told(order.question, self._myself())
-            await self._bus.publish(subjects.gateway_answers(order.asker), msgspec.json.encode(told))
+            self._bus.send(subjects.gateway_answers(order.asker), msgspec.json.encode(told))
         except Unavailable as error:
             log.debug("answer not sent", reason=str(error))
         finally:

@@ -110,10 +110,10 @@ class Emulation:
             raise Unavailable("no turn in time") from error
         return message.body == _TAKEN
 
-    async def _serve(self, body: bytes, respond: Respond) -> None:
+    def _serve(self, body: bytes, respond: Respond) -> None:
         try:
             passed = _decoder.decode(body)
         except msgspec.DecodeError:
             log.error("frame of another gateway not understood")
             return
-        await respond(_TAKEN if self._take(passed.session, passed.frame, passed.text) else _GONE)
+        respond(_TAKEN if self._take(passed.session, passed.frame, passed.text) else _GONE)

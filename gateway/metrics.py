@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS, start_at_zero
+from chassis.metrics import FAST_BUCKETS, Spread, Tally, start_at_zero
 from protocol.client import REQUESTS
 from protocol.codes import DISCONNECTS
 
@@ -99,9 +99,9 @@ stage_seconds = Histogram(
     ["stage"],
     buckets=FAST_BUCKETS,
 )
-stored = stage_seconds.labels("stored")
-fanned_out = stage_seconds.labels("fanned_out")
-delivered = stage_seconds.labels("total")
+stored = Spread(stage_seconds.labels("stored"))
+fanned_out = Spread(stage_seconds.labels("fanned_out"))
+delivered = Spread(stage_seconds.labels("total"))
 overflows = Counter(
     "parley_queue_overflows",
     "Queues that were full, by queue; each ended a connection or was repaired from the log.",
@@ -209,8 +209,31 @@ start_at_zero(key_fetches, "ok", "failed")
 start_at_zero(orders, "disconnect", "unsubscribe", "tell")
 
 
+# What happens with each message, gathered (chassis/metrics.py).
+frames_received = Tally(messages_in)
+octets_received = Tally(bytes_in)
+_messages_written = Tally(messages_out)
+_frames_written = Tally(frames_out)
+_octets_written = Tally(bytes_out)
+flush_cost = Spread(fanout_seconds)
+_answered: dict[tuple[str, str], Tally] = {}
+_durations: dict[str, Spread] = {}
+
+
 def written(messages: int, frames: int, octets: int) -> None:
     """Count what was put on sockets."""
-    messages_out.inc(messages)
-    frames_out.inc(frames)
-    bytes_out.inc(octets)
+    _messages_written.waiting += messages
+    _frames_written.waiting += frames
+    _octets_written.waiting += octets
+
+
+def answered(method: str, result: str, seconds: float) -> None:
+    """Count a command that was carried out; `method` and `result` are names and codes of the catalogue."""
+    tally = _answered.get((method, result))
+    if tally is None:
+        tally = _answered[method, result] = Tally(commands.labels(method, result))
+    tally.waiting += 1
+    spread = _durations.get(method)
+    if spread is None:
+        spread = _durations[method] = Spread(command_seconds.labels(method))
+    spread.observe(seconds)

@@ -166,10 +166,10 @@ class Presence:
         await self._announce(address, info, joined)
 
     async def _put(self, subject: str, body: bytes, headers: dict[str, str]) -> None:
-        await self._bus.publish(subject, body, headers)
+        self._bus.send(subject, body, headers)
 
     async def _announce(self, address: Address, info: ClientInfo, joined: bool) -> None:
-        await self._bus.publish(address.presence, msgspec.json.encode(_Announcement(joined, info)))
+        self._bus.send(address.presence, msgspec.json.encode(_Announcement(joined, info)))
 
     def _announced(self, channel: str, message: Message) -> None:
         try:

@@ -67,7 +67,7 @@ class Publisher:
         if tags:
             headers[subjects.TAGS] = base64.b64encode(msgspec.json.encode(tags)).decode()
         if not rules.history_size:
-            await self._bus.publish(address.live, data, headers)
+            self._bus.send(address.live, data, headers)
             return Tail(0, 0, "")
         async with self._locks.setdefault(channel, asyncio.Lock()):
             return await self._append(address, data, headers, key)

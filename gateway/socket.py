@@ -27,6 +27,7 @@ class Socket(asyncio.Protocol):
         "_close_timer",
         "_closing",
         "_connections",
+        "_failed",
         "_paused",
         "_reader",
         "handshake",
@@ -44,6 +45,7 @@ class Socket(asyncio.Protocol):
         self._connections = connections
         self._reader = Reader(most)
         self._closing = False  # our close frame is out, or the transport is gone
+        self._failed = False  # the peer broke the rules: what it still sends is not looked at
         self._paused = False
         self._close_code = ABNORMAL
         self._close_timer: asyncio.TimerHandle | None = None
@@ -112,6 +114,8 @@ class Socket(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived; fail the connection when it breaks the framing rules."""
+        if self._failed:
+            return
         try:
             for received in self._reader.feed(data):
                 self._take(received.opcode, received.payload)
@@ -176,14 +180,23 @@ class Socket(asyncio.Protocol):
         self._close()
 
     def _fail(self, code: int) -> None:
+        """Say why, and let the peer close: closing under bytes of it that nobody read would reset the connection, and
+        what we said with it (RFC 9293, 3.6.1)."""
+        self._failed = True
         if not self._closing:
             self._closing = True
             self._close_code = code
             self.transport.write(close_frame(code, ""))
-        self._close()
+        if self.transport.can_write_eof():
+            self.transport.write_eof()
+        self.resume_reading()
+        self._set_deadline()
 
     def _close(self) -> None:
         """Close when all is written; a peer that does not read it is aborted."""
+        self._set_deadline()
+        self.transport.close()
+
+    def _set_deadline(self) -> None:
         if self._close_timer is None:
             self._close_timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.transport.abort)
-        self.transport.close()
