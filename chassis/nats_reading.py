@@ -6,7 +6,7 @@ by hand and a `Direct` subscription is called as the bytes come in. Everything e
 authentication, pings, ordinary subscriptions) stays with nats-py: what is no message is handed to its own parser.
 """
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from nats.aio.client import Client
@@ -84,27 +84,28 @@ class LeanParser(Parser):
             kind = data[at : at + 4]
             if kind == b"MSG ":
                 words = data[at + 4 : end].split()
-                size = _number(words[-1] if words else b"")
-                if following + size + 2 > length:
-                    break
-                await self._message(words[:-1], b"", data[following : following + size])
-                following += size + 2
+                size, head = _number(words.pop() if words else b""), 0
             elif kind == b"HMSG":
                 words = data[at + 5 : end].split()
-                size, head = _number(words[-1] if words else b""), _number(words[-2] if len(words) > 1 else b"")
-                if following + size + 2 > length:
-                    break
-                headers = data[following : following + head]
-                await self._message(words[:-2], headers, data[following + head : following + size])
-                following += size + 2
+                size = _number(words.pop() if words else b"")
+                head = _number(words.pop() if words else b"")
             else:
                 await super().parse(data[at:following])
-            at = following
+                at = following
+                continue
+            if following + size + 2 > length:
+                break
+            headers, body = data[following : following + head], data[following + head : following + size]
+            queued = self._message(words, headers, body)
+            if queued is not None:
+                await queued
+            at = following + size + 2
         self._rest = data[at:]
         if len(self._rest) > MAX_CONTROL_LINE and CRLF not in self._rest:
             raise ProtocolError("nats: a line that does not end")
 
-    async def _message(self, words: list[bytes], headers: bytes, body: bytes) -> None:
+    def _message(self, words: list[bytes], headers: bytes, body: bytes) -> Awaitable[None] | None:
+        """Hand a message to its subscription; return what is left to be awaited when that is one of nats-py's."""
         if not 2 <= len(words) <= 3:
             raise ProtocolError("nats: malformed MSG")
         number = _number(words[1])
@@ -112,16 +113,18 @@ class LeanParser(Parser):
         subscription = client._subs.get(number)
         if type(subscription) is not Direct:
             answer_to = words[2] if len(words) == 3 else b""
-            await client._process_msg(number, words[0], answer_to, body, headers or None)
-            return
-        client.stats["in_msgs"] += 1
-        client.stats["in_bytes"] += len(body)
+            queued: Awaitable[None] = client._process_msg(number, words[0], answer_to, body, headers or None)
+            return queued
+        stats = client.stats
+        stats["in_msgs"] += 1
+        stats["in_bytes"] += len(body)
         subscription._received += 1
         try:
             reply = words[2].decode() if len(words) == 3 else ""
             subscription.receive(words[0].decode(), parsed(headers) if headers else {}, body, reply)
         except Exception:  # whatever a receiver raises, the connection and the other receivers go on
             log.exception("message not taken")
+        return None
 
 
 def _number(text: bytes) -> int:

@@ -16,7 +16,7 @@ HEADERS_BEGIN = "NATS/1.0\r\n"
 MAX_SUBJECT = 512
 MAX_WAITING = 8 * 1024 * 1024
 """Bytes that may wait for a server that does not read."""
-_SUBJECT = re.compile(r"[\x21-\x29\x2b-\x3d\x3f-\x7e]{1,%d}\Z" % MAX_SUBJECT)
+_SUBJECT = re.compile(r"[\x21-\x29\x2b-\x3d\x3f-\x7e]{1,512}\Z")
 """Printable ASCII without space, `*` and `>`: what else might be a second command, or everybody's subject."""
 
 

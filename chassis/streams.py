@@ -27,8 +27,7 @@ class Conflict(BusError):
     """Somebody else appended to that subject first: read the tail and decide again."""
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(msgspec.Struct, frozen=True):
     """One stored message. `sequence` numbers the whole stream, from 1."""
 
     sequence: int

@@ -73,6 +73,11 @@ class Span:
 OFF = Span()
 
 
+def on() -> bool:
+    """Tell whether this process traces."""
+    return _tracing is not None
+
+
 def span(name: str, kind: Kind = "internal", attributes: Mapping[str, Value] | None = None) -> Span:
     """Begin a span, child of the current one; inside `with` it is the current one of this task."""
     return OFF if _tracing is None else _tracing.span(name, kind, attributes)

@@ -67,9 +67,7 @@ class Worker:
         except TimeoutError:
             log.warning("commands still in work", in_flight=self._in_flight)
 
-    def _serve(
-        self, method: str, ask: type[msgspec.Struct], carry: Carry
-    ) -> Callable[[bytes, Respond], None]:
+    def _serve(self, method: str, ask: type[msgspec.Struct], carry: Carry) -> Callable[[bytes, Respond], None]:
         decoder = msgspec.json.Decoder(ask)
         start_at_zero(metrics.commands, (method, "ok"), (method, str(codes.UNAVAILABLE.code)))
 

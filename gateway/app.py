@@ -13,6 +13,7 @@ from chassis.bus import Bus
 from chassis.health import Health
 from chassis.lifecycle import Background
 from gateway import endpoints, metrics, server_api
+from gateway.alarms import Alarms
 from gateway.authentication import Authenticator
 from gateway.chat import Chat
 from gateway.control import Control
@@ -90,6 +91,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 postman,
                 namespaces,
                 Publisher(bus, relay),
+                Alarms(),
             )
             app.state.server_api = ServerAPI(parts, control)
             for name, check in (

@@ -1,31 +1,28 @@
-"""One client's life: frames in, commands performed in order, heartbeat and deadlines, the end (I/O, no rules).
+"""One client's life: frames in, heartbeat and deadlines, the end (I/O, no rules).
 
-Commands of a client are carried out one after the other, so that what it sends in order happens in order; a run of
-subscribes to different channels is carried out together. While nothing waits there is no task, only one timer.
+An idle connection is these objects and no more: no task, no timer and no queue of its own, so each has slots.
 """
 
 import asyncio
-import time
-from collections import deque
 from typing import ClassVar
 
 import msgspec
-import structlog
 from msgspec import Raw
 
-from chassis import logs, traces
+from chassis import logs
 from chassis.lifecycle import Background
 from gateway import metrics
+from gateway.alarms import NEVER
+from gateway.command_queue import CommandQueue
 from gateway.following import unsubscribe_push
 from gateway.identity import Identity
-from gateway.operations import OPERATIONS
 from gateway.outbox import Outbox
-from gateway.parts import Outcome, Parts, refusal
+from gateway.parts import Parts
 from gateway.publications import Shared, encoded
-from gateway.session import End, Expired, Perform, Ping, Refuse, Session, is_pong, request_name
+from gateway.session import End, Expired, Ping, Session, is_pong
 from gateway.wire import Wire
 from protocol import codes, names
-from protocol.client import EMPTY, ClientInfo, Command, Reply
+from protocol.client import EMPTY, ClientInfo, Reply
 from protocol.codes import DisconnectCode, UnsubscribeCode
 from protocol.frames import BadFrame, Codec
 
@@ -36,6 +33,24 @@ _PING = Shared(Reply())
 
 class Connection:
     """One connected client. Made when the handshake is accepted; ends once, with a code of the catalogue."""
+
+    __slots__ = (
+        "_commands",
+        "_ended",
+        "_parting",
+        "_stall",
+        "_started",
+        "_wire",
+        "background",
+        "client",
+        "codec",
+        "due",
+        "handshake_identity",
+        "outbox",
+        "parts",
+        "secret",
+        "session",
+    )
 
     everyone: ClassVar[set["Connection"]] = set()
     """The connections of this process whose socket or stream is there."""
@@ -55,19 +70,18 @@ class Connection:
         self.codec = codec
         self.parts = parts
         self.handshake_identity = identity
+        self.background = background
         self._wire = wire
-        self._background = background
-        self._loop = asyncio.get_running_loop()
         self._started = self.now()
         self._ended: DisconnectCode | None = None
-        self._waiting: deque[Command] = deque()
-        self._working = False
-        self._stall: asyncio.TimerHandle | None = None
-        settings = parts.settings
-        self.session = Session(settings, parts.namespaces, self.now() + settings.connect_seconds, ping_offset)
-        self.outbox = Outbox(self, wire, parts.postman, settings.outbox_bytes)
-        self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
         self._parting: DisconnectCode | None = None
+        self._stall: asyncio.TimerHandle | None = None
+        self._commands = CommandQueue(self)
+        settings = parts.settings
+        self.session = Session(settings, parts.namespaces, self._started + settings.connect_seconds, ping_offset)
+        self.outbox = Outbox(self, wire, parts.postman, settings.outbox_bytes)
+        self.due = NEVER
+        parts.alarms.set(self, self.session.next_tick())
         Connection.everyone.add(self)
         metrics.connections.labels(wire.kind).inc()
         metrics.accepted.labels(wire.kind).inc()
@@ -76,8 +90,8 @@ class Connection:
 
     def frame_received(self, frame: bytes, text: bool) -> None:
         """Take one frame: pongs at once, commands into the queue."""
-        metrics.messages_in.inc()
-        metrics.bytes_in.inc(len(frame))
+        metrics.frames_received.waiting += 1
+        metrics.octets_received.waiting += len(frame)
         if self._ended is not None:
             return
         if text is not self.codec.text:
@@ -89,23 +103,27 @@ class Connection:
             metrics.bad_frames.inc()
             self.end(codes.DISCONNECT_BAD_REQUEST)
             return
+        if len(commands) + len(self._commands) > self.parts.settings.max_waiting_commands:
+            metrics.overflows.labels("commands").inc()
+            self.end(codes.DISCONNECT_TOO_MANY_REQUESTS)
+            return
         for command in commands:
+            if self._ended is not None:
+                return
             if is_pong(command):
                 self._pong()
             else:
-                self._waiting.append(command)
-        self._bound_waiting()
-        if self._waiting and not self._working:
-            self._working = True
-            self._background.spawn(self._work())
+                self._commands.take(command)
+        if len(self._commands) > self.parts.settings.pause_reading_at:
+            self._wire.pause_reading()
 
     def socket_closed(self, code: int) -> None:
         """Clean up after the socket is gone, whoever ended it."""
         ended = self._ended
         self._ended = self._ended or codes.CONNECTION_CLOSED
-        self._timer.cancel()
+        self.due = NEVER
         self._cancel_stall()
-        self._waiting.clear()
+        self._commands.clear()
         for channel in list(self.session.subscriptions):
             self.forget_subscription(channel)
         if self.session.identity is not None:
@@ -122,7 +140,8 @@ class Connection:
         """Give the client `stall_seconds` to read on."""
         metrics.unread.inc()
         if self._stall is None:
-            self._stall = self._loop.call_later(self.parts.settings.stall_seconds, self.end, codes.SLOW)
+            seconds = self.parts.settings.stall_seconds
+            self._stall = asyncio.get_running_loop().call_later(seconds, self.end, codes.SLOW)
 
     def writing_resumed(self) -> None:
         """The client reads again."""
@@ -149,7 +168,7 @@ class Connection:
 
     def now(self) -> float:
         """The clock that the session's times are on."""
-        return self._loop.time()
+        return self.parts.alarms.now()
 
     def entered(self, identity: Identity) -> None:
         """Register with the hub once authenticated."""
@@ -205,7 +224,7 @@ class Connection:
         if self._ended is not None:
             return
         self._ended = code
-        self._waiting.clear()
+        self._commands.clear()
         if code is not codes.SLOW:
             self.outbox.empty()
         self._wire.end(code.code, code.reason)
@@ -215,15 +234,35 @@ class Connection:
         if self._ended is not None or self._parting is not None:
             return False
         self._parting = code
-        if self._working:
-            self._loop.call_later(seconds, self.end, code)
+        if self._commands.working:
+            asyncio.get_running_loop().call_later(seconds, self.end, code)
         else:
             self.end(code)
         return True
 
-    # Inside.
+    # For its command queue.
 
-    def _tick(self) -> None:
+    def commands_left(self, waiting: int) -> None:
+        """Read on once few enough commands wait."""
+        if waiting <= self.parts.settings.pause_reading_at // 2:
+            self._wire.resume_reading()
+
+    def commands_done(self) -> None:
+        """Leave, if that is all that was waited for."""
+        if self._parting is not None:
+            self.end(self._parting)
+
+    def set_alarm(self) -> None:
+        """Be woken when the session has something to decide."""
+        if self._ended is None:
+            self.parts.alarms.set(self, self.session.next_tick())
+
+    # For the alarms.
+
+    def wake(self) -> None:
+        """Do what the time asks for."""
+        if self._ended is not None:
+            return
         decision = self.session.tick(self.now())
         if isinstance(decision, End):
             self.end(decision.code)
@@ -232,95 +271,21 @@ class Connection:
             self.deliver(_PING)
         elif isinstance(decision, Expired):
             self.unsubscribe(decision.channel, codes.UNSUBSCRIBED_EXPIRED)
-        self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
+        self.set_alarm()
+
+    # Inside.
 
     def _pong(self) -> None:
         decision = self.session.pong()
         if decision is not None:
             self.end(decision.code)
         else:
-            self._restart_timer()
-
-    def _restart_timer(self) -> None:
-        self._timer.cancel()
-        if self._ended is None:
-            self._timer = self._loop.call_at(self.session.next_tick(), self._tick)
-
-    def _bound_waiting(self) -> None:
-        settings = self.parts.settings
-        if len(self._waiting) > settings.max_waiting_commands:
-            metrics.overflows.labels("commands").inc()
-            self.end(codes.DISCONNECT_TOO_MANY_REQUESTS)
-        elif len(self._waiting) > settings.pause_reading_at:
-            self._wire.pause_reading()
+            self.set_alarm()
 
     def _cancel_stall(self) -> None:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-
-    async def _work(self) -> None:
-        """Carry out what waits, in order, until nothing does."""
-        try:
-            with structlog.contextvars.bound_contextvars(client=self.client):
-                while self._waiting and self._ended is None:
-                    batch = self._next_batch()
-                    await asyncio.gather(*(self._perform(command) for command in batch))
-                    if len(self._waiting) <= self.parts.settings.pause_reading_at // 2:
-                        self._wire.resume_reading()
-        except Exception:  # a fault of ours ends this connection, never the process or another client
-            log.exception("command failed", client=self.client)
-            self.end(codes.SERVER_ERROR)
-        finally:
-            self._working = False
-            if self._parting is not None:
-                self.end(self._parting)
-
-    def _next_batch(self) -> list[Command]:
-        """Take the next command, or the run of subscribes to different channels that is next."""
-        batch = [self._waiting.popleft()]
-        channels = {batch[0].subscribe.channel} if batch[0].subscribe else set()
-        while channels and self._waiting:
-            following = self._waiting[0].subscribe
-            if following is None or following.channel in channels:
-                break
-            channels.add(following.channel)
-            batch.append(self._waiting.popleft())
-        return batch
-
-    async def _perform(self, command: Command) -> None:
-        started = time.perf_counter()
-        method = request_name(command) or "unknown"
-        decision = self.session.receive(command)
-        outcome: Outcome
-        if isinstance(decision, Perform):
-            outcome = await self._carry_out(decision, command)
-        elif isinstance(decision, Refuse):
-            outcome = refusal(command, decision.error, decision.detail)
-        else:
-            outcome = decision.code
-        if isinstance(outcome, DisconnectCode):
-            self.end(outcome)
-        elif outcome is not None and self.open:
-            self.send(outcome)
-        metrics.commands.labels(method, _result(outcome)).inc()
-        metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
-        if method in ("connect", "refresh", "subscribe", "sub_refresh"):
-            self._restart_timer()
-
-    async def _carry_out(self, decision: Perform, command: Command) -> Outcome:
-        with traces.span(decision.request, "server") as span:
-            span.note("parley.client", self.client)
-            outcome = await OPERATIONS[decision.request](self, command)
-            span.note("parley.result", _result(outcome))
-            return outcome
-
-
-def _result(outcome: Outcome) -> str:
-    """Return the code of an outcome; 0 is success."""
-    if isinstance(outcome, DisconnectCode):
-        return str(outcome.code)
-    return str(outcome.error.code) if outcome is not None and outcome.error else "0"
 
 
 def _labels(ended: DisconnectCode | None, code: int) -> tuple[str, str]:

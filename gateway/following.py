@@ -232,7 +232,7 @@ async def enter_server_side(
     return {channel: one for channel, one in zip(wanted, entered, strict=True) if one is not None}
 
 
-async def unsubscribe(connection: "Connection", command: Command) -> Outcome:
+def unsubscribe(connection: "Connection", command: Command) -> Outcome:
     """Stop following; answered with success also for a channel that was not followed."""
     assert command.unsubscribe is not None
     connection.forget_subscription(command.unsubscribe.channel)

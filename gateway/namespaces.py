@@ -24,6 +24,8 @@ Recovery = Literal["off", "allowed", "forced"]
 Access = Literal["nobody", "subscriber", "anyone"]
 Subscribe = Literal["anyone", "token", "nobody"]
 
+CHANNELS_KNOWN = 10_000
+"""Channels whose rules are remembered: each command and each event asks for those of its channel."""
 MOST_HISTORY = 1_000_000
 MOST_SECONDS = 10 * 366 * 86400
 _NAME = re.compile(r"[A-Za-z0-9_-]{0,64}\Z")
@@ -74,6 +76,7 @@ class Namespaces:
             "user": Rules(history_size=history_limit, recovery="forced", subscribe="server", history="subscriber"),
         }
         self._rules = {**declared, **own}
+        self._known: dict[str, Rules] = {}
         self._declared = dict(declared)
 
     @classmethod
@@ -110,6 +113,16 @@ class Namespaces:
 
     def rules(self, channel: str) -> Rules | None:
         """Return the rules of `channel`; None when it is no channel, or of a namespace that does not exist."""
+        if channel in self._known:
+            return self._known[channel]
+        rules = self._found(channel)
+        if rules is not None:
+            if len(self._known) >= CHANNELS_KNOWN:
+                self._known.clear()
+            self._known[channel] = rules
+        return rules
+
+    def _found(self, channel: str) -> Rules | None:
         if not names.is_channel(channel):
             return None
         namespace = names.namespace_of(channel.removeprefix("$"))

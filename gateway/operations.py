@@ -1,10 +1,11 @@
 """What the gateway does for the requests of a client that is let in: the I/O between a decision and its reply.
 
 Each function takes the connection and a command that the session let through, and returns the outcome. Errors of the
-parts become error codes in these operations and nowhere else.
+parts become error codes in these operations and nowhere else. Those that need nobody else are plain functions.
 """
 
 import time
+from collections.abc import Awaitable
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -14,7 +15,7 @@ from chassis.bus import TooLarge, Unavailable
 from gateway.admission import connect, refresh
 from gateway.feed import NoLog
 from gateway.following import sub_refresh, subscribe, unsubscribe
-from gateway.namespaces import may_publish
+from gateway.namespaces import Rules, may_publish
 from gateway.parts import Operation, Outcome, refusal
 from gateway.presence import TooMany
 from gateway.publications import publication
@@ -40,33 +41,48 @@ if TYPE_CHECKING:
     from gateway.connection import Connection
 
 ECHO = "echo"
+_NOTHING = Empty()
 
 
-async def publish(connection: "Connection", command: Command) -> Outcome:
-    """Publish into a channel; on a room the text, or {id, text}: the same path as `message.send`."""
+def publish(connection: "Connection", command: Command) -> Outcome | Awaitable[Outcome]:
+    """Publish into a channel; on a room the text, or {id, text}: the same path as `message.send`.
+
+    What has no history is passed on in this turn; what is stored has to wait for the disk.
+    """
     assert command.publish is not None
     channel = command.publish.channel
-    room = names.room_of_channel(channel)
-    if room is not None:
-        return await _say(connection, command, room)
     session, parts = connection.session, connection.parts
     rules = parts.namespaces.rules(channel)
     assert rules is not None
     assert session.identity is not None
-    if names.user_of_channel(channel) is not None or not may_publish(
-        rules, session.identity.user, session.is_live(channel)
-    ):
+    if rules.publish == "chat":
+        return _say(connection, command, names.room_of_channel(channel) or "")
+    if rules.subscribe == "server" or not may_publish(rules, session.identity.user, session.is_live(channel)):
         return refusal(command, codes.PERMISSION_DENIED)
     data = bytes(command.publish.data)
     if not data:
         return refusal(command, codes.BAD_REQUEST)
+    if rules.history_size:
+        return _store(connection, command, rules, data)
     try:
-        await parts.publisher.publish(channel, rules, data, connection.client_info(channel))
+        parts.publisher.pass_on(channel, data, connection.client_info(channel))
     except Unavailable:
         return refusal(command, codes.UNAVAILABLE)
     except TooLarge:
         return refusal(command, codes.LIMIT_EXCEEDED)
-    return Reply(id=command.id, publish=Empty())
+    return Reply(id=command.id, publish=_NOTHING)
+
+
+async def _store(connection: "Connection", command: Command, rules: Rules, data: bytes) -> Outcome:
+    assert command.publish is not None
+    channel = command.publish.channel
+    try:
+        await connection.parts.publisher.publish(channel, rules, data, connection.client_info(channel))
+    except Unavailable:
+        return refusal(command, codes.UNAVAILABLE)
+    except TooLarge:
+        return refusal(command, codes.LIMIT_EXCEEDED)
+    return Reply(id=command.id, publish=_NOTHING)
 
 
 async def _say(connection: "Connection", command: Command, room: str) -> Outcome:
@@ -84,7 +100,7 @@ async def _say(connection: "Connection", command: Command, room: str) -> Outcome
     answer = await connection.parts.chat.ask("message.send", identity, connection.client, Raw(body))
     if isinstance(answer, Refusal):
         return Reply(id=command.id, error=Error(answer.code, answer.message, answer.temporary))
-    return Reply(id=command.id, publish=Empty())
+    return Reply(id=command.id, publish=_NOTHING)
 
 
 class _Publish(msgspec.Struct):
@@ -92,7 +108,7 @@ class _Publish(msgspec.Struct):
     id: str = ""
 
 
-async def rpc(connection: "Connection", command: Command) -> Outcome:
+def rpc(connection: "Connection", command: Command) -> Outcome | Awaitable[Outcome]:
     """Call a method: `echo` here, everything else in the chat service."""
     assert command.rpc is not None
     assert connection.session.identity is not None
@@ -104,6 +120,12 @@ async def rpc(connection: "Connection", command: Command) -> Outcome:
         return refusal(command, codes.PERMISSION_DENIED)
     if not is_json(bytes(command.rpc.data or b"{}")):
         return refusal(command, codes.BAD_REQUEST, "data is JSON")
+    return _ask(connection, command)
+
+
+async def _ask(connection: "Connection", command: Command) -> Outcome:
+    assert command.rpc is not None
+    assert connection.session.identity is not None
     answer = await connection.parts.chat.ask(
         command.rpc.method, connection.session.identity, connection.client, command.rpc.data
     )

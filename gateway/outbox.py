@@ -19,25 +19,25 @@ if TYPE_CHECKING:
 class Outbox:
     """What one client has yet to be sent."""
 
-    __slots__ = ("_limit", "_postman", "_waiting", "_waiting_bytes", "_wire", "codec", "framing", "owner")
+    __slots__ = ("_limit", "_postman", "_waiting_bytes", "codec", "framing", "owner", "waiting", "wire")
 
     def __init__(self, owner: "Follower", wire: Wire, postman: Postman, limit: int) -> None:
         """`owner` is ended as slow when more than `limit` bytes wait for it."""
         self.owner = owner
         self.codec = owner.codec
         self.framing = wire.framing(owner.codec)
-        self._wire = wire
+        self.wire = wire
         self._postman = postman
         self._limit = limit
-        self._waiting: list[Encoded] | None = None
+        self.waiting: list[Encoded] | None = None
         self._waiting_bytes = 0
 
     def put(self, reply: Encoded) -> None:
         """Add a reply behind those that wait. Never blocks; above the limit the client is given up."""
-        if self._waiting is None:
-            self._waiting = []
+        if self.waiting is None:
+            self.waiting = []
             self._postman.call(self)
-        self._waiting.append(reply)
+        self.waiting.append(reply)
         self._waiting_bytes += len(reply.payload)
 
     def step(self, _: int) -> int:
@@ -47,27 +47,27 @@ class Outbox:
 
     def empty(self) -> None:
         """Write all that waits as one frame, or end the connection when the client does not take what was written."""
-        waiting, self._waiting = self._waiting, None
+        waiting, self.waiting = self.waiting, None
         size, self._waiting_bytes = self._waiting_bytes, 0
         if not waiting or not self._fits(size):
             return
         data = self.framing.bundle(waiting)
-        self._wire.write(data)
+        self.wire.write(data)
         metrics.written(len(waiting), 1, len(data))
 
     def share(self, data: bytes) -> bool:
         """Write at once what others are written too, behind what waits; tell whether it was written."""
-        if self._waiting is not None:
+        if self.waiting is not None:
             self.empty()
         if not self._fits(len(data)):
             return False
-        self._wire.write(data)
+        self.wire.write(data)
         return True
 
     def _fits(self, size: int) -> bool:
-        if not self._wire.open:
+        if not self.wire.open:
             return False
-        if self._wire.waiting_bytes + size > self._limit:
+        if self.wire.waiting_bytes + size > self._limit:
             metrics.overflows.labels("outbox").inc()
             self.owner.end(codes.SLOW)
             return False

@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gateway.alarms import Alarms
 from gateway.chat import Chat
 from gateway.hub import Hub
 from gateway.keys import Keys
@@ -37,6 +38,7 @@ class Parts:
     postman: Postman
     namespaces: Namespaces
     publisher: Publisher
+    alarms: Alarms
 
     def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:
         """Judge a subscription token; raises as `subscription_tokens.verify_subscription`."""
@@ -55,7 +57,8 @@ class Parts:
 Outcome = Reply | DisconnectCode | None
 """A reply to send, an ending, or None when the operation has sent its reply itself."""
 
-Operation = Callable[["Connection", Command], Awaitable[Outcome]]
+Operation = Callable[["Connection", Command], Outcome | Awaitable[Outcome]]
+"""What is done for a command: at once, or (where somebody has to be asked) once it was awaited."""
 
 
 def refusal(command: Command, error: ErrorCode, detail: str = "") -> Reply:

@@ -58,19 +58,18 @@ class Publisher:
 
         `key` makes a repeated publication within two minutes count once.
         """
-        if is_json(data):
-            data = compact(data)  # a raw newline would cut the lines that JSON clients read
         address = subjects.address(channel)
-        headers = {subjects.EVENT_TYPE: "publication", subjects.TIME: str(int(time.time() * 1000))}
-        if info is not None:
-            headers[subjects.INFO] = base64.b64encode(msgspec.json.encode(info)).decode()
-        if tags:
-            headers[subjects.TAGS] = base64.b64encode(msgspec.json.encode(tags)).decode()
+        data, headers = _written(data, info, tags)
         if not rules.history_size:
             self._bus.send(address.live, data, headers)
             return Tail(0, 0, "")
         async with self._locks.setdefault(channel, asyncio.Lock()):
             return await self._append(address, data, headers, key)
+
+    def pass_on(self, channel: str, data: bytes, info: ClientInfo) -> None:
+        """Publish `data` to a channel without history, in this turn. Raises `Unavailable`, or `TooLarge`."""
+        data, headers = _written(data, info, None)
+        self._bus.send(subjects.address(channel).live, data, headers)
 
     async def _append(self, address: Address, data: bytes, headers: dict[str, str], key: str) -> Tail:
         stream = self._relay.stream_of(address)
@@ -116,3 +115,15 @@ class Publisher:
         if last is None:
             return Tail(0, 0, new_id())
         return Tail(last.offset, last.sequence, last.headers.get(subjects.EPOCH, ""))
+
+
+def _written(data: bytes, info: ClientInfo | None, tags: dict[str, str] | None) -> tuple[bytes, dict[str, str]]:
+    """Return body and headers of a publication."""
+    if is_json(data):
+        data = compact(data)  # a raw newline would cut the lines that JSON clients read
+    headers = {subjects.EVENT_TYPE: "publication", subjects.TIME: str(int(time.time() * 1000))}
+    if info is not None:
+        headers[subjects.INFO] = base64.b64encode(msgspec.json.encode(info)).decode()
+    if tags:
+        headers[subjects.TAGS] = base64.b64encode(msgspec.json.encode(tags)).decode()
+    return data, headers

@@ -1,11 +1,11 @@
 """The recent events of one channel, in order and without a hole (pure)."""
 
 from collections import deque
-from dataclasses import dataclass
+
+import msgspec
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """One event as it is kept and handed out.
 
     `sequence` is its place in the stream (0: not stored), `stored_at` when it got there (seconds since the epoch),

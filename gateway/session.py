@@ -87,9 +87,13 @@ class Session:
     expires_at: float | None = None
     generation: int = 0
 
-    def receive(self, command: Command) -> End | Refuse | Perform:
-        """Decide about a command (not a pong). The order of checks is the protocol's (reference 1.3)."""
-        request = "unreadable" if isinstance(command, Unreadable) else request_name(command)
+    def receive(self, command: Command, request: str | None) -> End | Refuse | Perform:
+        """Decide about a command (not a pong), which carries `request`, as `request_name` says.
+
+        The order of checks is the protocol's (reference 1.3).
+        """
+        if isinstance(command, Unreadable):
+            request = "unreadable"
         if self.phase is Phase.REFUSED:
             return End(codes.STALE)
         if request is None:

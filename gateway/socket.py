@@ -31,6 +31,7 @@ class Socket(asyncio.Protocol):
         "_paused",
         "_reader",
         "handshake",
+        "ready",
         "receiver",
         "transport",
     )
@@ -40,6 +41,7 @@ class Socket(asyncio.Protocol):
     def __init__(self, transport: asyncio.Transport, connections: set[asyncio.Protocol], most: int) -> None:
         """`connections` are uvicorn's: what it tells when it stops. `most` is the size of the largest message."""
         self.transport = transport
+        self.ready = False
         self.handshake: Handshake | None = None
         self.receiver: Receiver | None = None
         self._connections = connections
@@ -65,6 +67,7 @@ class Socket(asyncio.Protocol):
             receiver.socket_closed(self._close_code)
             return
         self.receiver = receiver
+        self.ready = True
         self.resume_reading()
 
     # For the connection.
@@ -93,6 +96,7 @@ class Socket(asyncio.Protocol):
             return
         self._close_code = code
         self._closing = True
+        self.ready = False
         self.transport.write(close_frame(code, reason))
         self.resume_reading()
         self._close_timer = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.transport.abort)
@@ -130,6 +134,7 @@ class Socket(asyncio.Protocol):
     def connection_lost(self, exc: Exception | None) -> None:
         """Tell the receiver that the socket is gone."""
         self._closing = True
+        self.ready = False
         self._connections.discard(self)
         if self._close_timer is not None:
             self._close_timer.cancel()
@@ -142,11 +147,13 @@ class Socket(asyncio.Protocol):
 
     def pause_writing(self) -> None:
         """The transport's buffer is above its high-water mark."""
+        self.ready = False
         if self.receiver is not None:
             self.receiver.writing_paused()
 
     def resume_writing(self) -> None:
         """The transport's buffer was taken by the peer."""
+        self.ready = self.receiver is not None and self.open
         if self.receiver is not None:
             self.receiver.writing_resumed()
 
@@ -173,6 +180,7 @@ class Socket(asyncio.Protocol):
 
     def _peer_closed(self, code: int) -> None:
         """Answer the peer's close frame with its code, unless it answers ours; then the transport closes."""
+        self.ready = False
         if not self._closing:
             self._closing = True
             self._close_code = code
@@ -183,6 +191,7 @@ class Socket(asyncio.Protocol):
         """Say why, and let the peer close: closing under bytes of it that nobody read would reset the connection, and
         what we said with it (RFC 9293, 3.6.1)."""
         self._failed = True
+        self.ready = False
         if not self._closing:
             self._closing = True
             self._close_code = code

@@ -58,7 +58,8 @@ class Stream:
 
     def __init__(self, transport: asyncio.Transport, codec: Codec, form: Form) -> None:
         self.kind = form.kind
-        self._transport = transport
+        self.transport = transport
+        self.ready = True
         self._codec = codec
         self._form = form
         self._receiver: Receiver | None = None
@@ -84,12 +85,12 @@ class Stream:
     @property
     def open(self) -> bool:
         """Whether anything may still be sent."""
-        return not (self._ended or self._over.is_set() or self._transport.is_closing())
+        return not (self._ended or self._over.is_set() or self.transport.is_closing())
 
     @property
     def waiting_bytes(self) -> int:
         """Bytes written and not yet taken by the kernel."""
-        return 0 if self._over.is_set() else self._transport.get_write_buffer_size()
+        return 0 if self._over.is_set() else self.transport.get_write_buffer_size()
 
     def framing(self, _: Codec) -> Framing:
         """Return how replies are framed here; the form was chosen with the encoding."""
@@ -97,16 +98,17 @@ class Stream:
 
     def write(self, data: bytes) -> None:
         """Write whole chunks; only while `open`."""
-        self._transport.write(data)
+        self.transport.write(data)
 
     def end(self, code: int, reason: str) -> None:
         """Tell the client why and end the response; abort the transport if that has not left in `CLOSE_SECONDS`."""
         if not self.open:
             return
         farewell = Encoded(self._codec, self._codec.encode(Reply(push=Push(disconnect=Disconnect(code, reason)))))
-        self._transport.write(self._form.bundle([farewell]))
+        self.transport.write(self._form.bundle([farewell]))
         self._ended = True
-        self._deadline = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self._transport.abort)
+        self.ready = False
+        self._deadline = asyncio.get_running_loop().call_later(CLOSE_SECONDS, self.transport.abort)
         self._over.set()
 
     def pause_reading(self) -> None:
@@ -122,24 +124,27 @@ class Stream:
         if self._deadline is not None:
             self._deadline.cancel()
         self._over.set()
+        self.ready = False
         receiver, self._receiver = self._receiver, None
         if receiver is not None:
             receiver.socket_closed(_LEFT if error is None else _LOST)
 
     def paused(self) -> None:
         """The transport's buffer is above its high-water mark."""
+        self.ready = False
         if self._receiver is not None:
             self._receiver.writing_paused()
 
     def resumed(self) -> None:
         """The transport's buffer was taken by the client."""
+        self.ready = self.open
         if self._receiver is not None:
             self._receiver.writing_resumed()
 
     def shutdown(self) -> None:
         """End because the server stops."""
         if self._receiver is None:
-            self._transport.abort()  # its headers are not out yet, so there is no way to say why
+            self.transport.abort()  # its headers are not out yet, so there is no way to say why
         else:
             self._receiver.shutdown()
             self.end(codes.SHUTDOWN.code, codes.SHUTDOWN.reason)

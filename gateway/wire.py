@@ -1,5 +1,6 @@
 """How a connection reaches its client: a WebSocket (`socket.py`) or an HTTP stream (`streaming.py`)."""
 
+import asyncio
 from typing import TYPE_CHECKING, Protocol
 
 from protocol.frames import Codec
@@ -42,6 +43,9 @@ class Wire(Protocol):
 
     kind: str
     """Its name: `websocket`, `http_stream` or `sse`."""
+    transport: asyncio.Transport
+    ready: bool
+    """Whether it is open and takes what is written: then the framed bytes may go to `transport` at once."""
 
     def framing(self, codec: Codec) -> Framing:
         """Return how replies of that encoding are framed here."""

@@ -20,6 +20,7 @@ nats-py publishes to wildcards and NUL unasked, and an over-long subject ends it
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 
 from protocol import names
 from protocol.names import BadName, require_id
@@ -127,6 +128,7 @@ class Address:
         return f"{self.root}.presence"
 
 
+@lru_cache(maxsize=10_000)
 def address(channel: str) -> Address:
     """Return where `channel` lives; raise `BadName` when it cannot be a channel."""
     if (room := names.room_of_channel(channel)) is not None:

@@ -44,7 +44,7 @@ HOMES = {
     "jsonschema": ("deploy/schemas.py",),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
-    "nats": ("chassis/bus.py", "chassis/nats_reading.py"),
+    "nats": ("chassis/bus.py", "chassis/nats_reading.py", "chassis/nats_writing.py"),
     "opentelemetry": ("chassis/traces.py",),
     "prometheus_client": (
         "*/metrics.py",
@@ -64,7 +64,7 @@ HOMES = {
         "chat_service/queries.py",
     ),
     "starlette": ("chassis/app.py", "*/app.py", "*/endpoints.py", "auth_service/limits.py"),
-    "structlog": ("chassis/logs.py", "chassis/app.py", "gateway/connection.py"),
+    "structlog": ("chassis/logs.py", "chassis/app.py", "gateway/command_queue.py"),
     "uvicorn": ("chassis/server.py", "gateway/streaming.py"),
     "uvicorn_worker": ("chassis/server.py",),
     "websockets": ("gateway/framing.py",),

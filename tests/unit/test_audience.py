@@ -51,6 +51,16 @@ class Client:
         """Until ended."""
         return not self.ended
 
+    @property
+    def ready(self) -> bool:
+        """As long as it is open and reads."""
+        return self.open and not self.waiting_bytes
+
+    @property
+    def transport(self) -> "Client":
+        """Stand for its own transport."""
+        return self
+
     def write(self, data: bytes) -> None:
         """Remember."""
         self.writes.append(data)

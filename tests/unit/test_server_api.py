@@ -342,7 +342,7 @@ class Air:
     async def flush(self) -> None:
         """Nothing waits here."""
 
-    async def publish(self, subject: str, body: bytes) -> None:
+    def send(self, subject: str, body: bytes) -> None:
         """Say."""
         for heard, receive in list(self.listening):
             if heard == subject:
@@ -420,7 +420,7 @@ async def test_what_is_no_order_is_ignored(processes: tuple[Process, Process, Ai
     asked = [subject for subject, _ in air.listening if subject != subjects.GATEWAY_CONTROL]
     for body in (b"", b"\xff", b"[]", b'{"type": "other"}', b'{"type": "disconnect"}'):
         for subject in (subjects.GATEWAY_CONTROL, *asked):
-            await air.publish(subject, body)
+            air.send(subject, body)
     await one.control.order(EndConnections(Whose("bob"), 3503, "force disconnect"))
     assert one.gone | two.gone == {"b1"}
 

@@ -4,7 +4,7 @@ import pytest
 
 from gateway.identity import Identity
 from gateway.namespaces import Namespaces
-from gateway.session import End, Expired, Perform, Phase, Ping, Refuse, Session, is_pong
+from gateway.session import End, Expired, Perform, Phase, Ping, Refuse, Session, is_pong, request_name
 from gateway.settings import GatewaySettings
 from protocol import codes
 from protocol.client import (
@@ -62,22 +62,22 @@ def subscribe(channel: str) -> Command:
 )
 def test_anything_before_connect_is_a_bad_request(session: Session, command: Command) -> None:
     """The first command must be connect."""
-    decision = session.receive(command)
+    decision = session.receive(command, request_name(command))
     assert decision == End(codes.DISCONNECT_BAD_REQUEST)
 
 
 def test_connect_is_performed_once(session: Session) -> None:
     """A second connect breaks the protocol."""
     connect = Command(id=1, connect=ConnectRequest(token="t"))
-    assert session.receive(connect) == Perform("connect")
+    assert session.receive(connect, "connect") == Perform("connect")
     session.connected(ANN, 0, 600)
-    assert session.receive(connect) == End(codes.DISCONNECT_BAD_REQUEST)
+    assert session.receive(connect, "connect") == End(codes.DISCONNECT_BAD_REQUEST)
 
 
 def test_after_a_refused_connect_nothing_is_accepted(session: Session) -> None:
     """An error reply to connect leaves the connection unusable, and its timer ends it as stale."""
     session.refused()
-    assert session.receive(Command(id=2, rpc=RPCRequest("echo"))) == End(codes.STALE)
+    assert session.receive(Command(id=2, rpc=RPCRequest("echo")), "rpc") == End(codes.STALE)
     assert session.phase is Phase.REFUSED
     assert session.tick(10) == End(codes.STALE)
 
@@ -107,7 +107,7 @@ def test_after_a_refused_connect_nothing_is_accepted(session: Session) -> None:
 )
 def test_commands_are_judged(ready: Session, command: Command, decision: object) -> None:
     """Each request is performed, refused with its code, or ends the connection."""
-    assert ready.receive(command) == decision
+    assert ready.receive(command, request_name(command)) == decision
 
 
 @pytest.mark.parametrize(
@@ -126,29 +126,29 @@ def test_commands_are_judged(ready: Session, command: Command, decision: object)
 )
 def test_channels_are_judged_before_anything_is_asked(ready: Session, channel: str, decision: object) -> None:
     """Bad channel names never leave the session."""
-    assert ready.receive(subscribe(channel)) == decision
+    assert ready.receive(subscribe(channel), "subscribe") == decision
 
 
 def test_a_channel_is_subscribed_once(ready: Session) -> None:
     """A second subscribe is refused while the first is being made, and afterwards."""
-    assert ready.receive(subscribe("room:a")) == Perform("subscribe")
-    assert ready.receive(subscribe("room:a")) == Refuse(codes.ALREADY_SUBSCRIBED)
+    assert ready.receive(subscribe("room:a"), "subscribe") == Perform("subscribe")
+    assert ready.receive(subscribe("room:a"), "subscribe") == Refuse(codes.ALREADY_SUBSCRIBED)
     assert ready.subscribed("room:a", 1)
-    assert ready.receive(subscribe("room:a")) == Refuse(codes.ALREADY_SUBSCRIBED)
+    assert ready.receive(subscribe("room:a"), "subscribe") == Refuse(codes.ALREADY_SUBSCRIBED)
 
 
 def test_subscriptions_have_a_limit(ready: Session) -> None:
     """The 129th subscription is refused."""
     for number in range(SETTINGS.max_subscriptions):
-        assert ready.receive(subscribe(f"room:r{number}")) == Perform("subscribe")
-    assert ready.receive(subscribe("room:more")) == Refuse(codes.LIMIT_EXCEEDED)
+        assert ready.receive(subscribe(f"room:r{number}"), "subscribe") == Perform("subscribe")
+    assert ready.receive(subscribe("room:more"), "subscribe") == Refuse(codes.LIMIT_EXCEEDED)
 
 
 def test_an_earlier_subscription_cannot_go_live_in_place_of_a_later_one(ready: Session) -> None:
     """Generations: what was unsubscribed and subscribed again meanwhile is another subscription."""
-    ready.receive(subscribe("room:a"))
+    ready.receive(subscribe("room:a"), "subscribe")
     assert not ready.unsubscribed("room:a")
-    ready.receive(subscribe("room:a"))
+    ready.receive(subscribe("room:a"), "subscribe")
     assert not ready.subscribed("room:a", 1)
     assert not ready.unsubscribed("room:a", 1)
     assert ready.subscribed("room:a", 2)

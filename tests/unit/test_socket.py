@@ -22,6 +22,14 @@ class Unread:
         """Wait for a peer that does not read."""
         self.closing = True
 
+    def can_write_eof(self) -> bool:
+        """It is TCP."""
+        return True
+
+    def write_eof(self) -> None:
+        """Send no more."""
+        self.closing = True
+
     def is_closing(self) -> bool:
         """Tell."""
         return self.closing

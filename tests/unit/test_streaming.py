@@ -1,7 +1,7 @@
 """HTTP streams under a transport of a test, and the way of posted frames to their sessions."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -171,11 +171,12 @@ class Network:
     """Buses of several processes: requests go to whoever answers a subject."""
 
     def __init__(self) -> None:
-        self.answers: dict[str, Callable[..., Awaitable[None]]] = {}
+        self.answers: dict[str, Callable[..., None]] = {}
         self.failure: Exception | None = None
         self.requests = 0
+        self.under_way = self.most = 0
 
-    async def answer(self, subject: str, serve: Callable[..., Awaitable[None]]) -> None:
+    async def answer(self, subject: str, serve: Callable[..., None]) -> None:
         self.answers[subject] = serve
 
     async def request(self, subject: str, body: bytes, seconds: float) -> Message:
@@ -184,13 +185,14 @@ class Network:
             raise self.failure
         if subject not in self.answers:
             raise Nobody(subject)
-        answers: list[bytes] = []
-
-        async def respond(answer: bytes) -> None:
-            answers.append(answer)
-
-        await self.answers[subject](body, respond)
-        return Message(subject, {}, answers[0])
+        answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.under_way += 1
+        self.most = max(self.most, self.under_way)
+        try:
+            self.answers[subject](body, answer.set_result)
+            return Message(subject, {}, await answer)
+        finally:
+            self.under_way -= 1
 
 
 HERE, THERE = "h" * 20, "t" * 20
@@ -270,26 +272,19 @@ async def test_no_answer_is_not_gone(here: Emulation, network: Network) -> None:
 
 async def test_frames_passed_on_are_bounded(network: Network) -> None:
     """No more than so many wait for an answer at a time; the others get their turn, or time out."""
-    under_way = most = 0
-    release = asyncio.Event()
+    answering = False
 
-    async def slow(body: bytes, respond: Callable[[bytes], Awaitable[None]]) -> None:
-        nonlocal under_way, most
-        under_way += 1
-        most = max(most, under_way)
-        try:
-            await release.wait()
-        finally:
-            under_way -= 1
-        await respond(b"taken")
+    def slow(_: bytes, respond: Callable[[bytes], None]) -> None:
+        if answering:
+            respond(b"taken")
 
     made = Emulation(HERE, network, 0.2)  # type: ignore[arg-type]
     network.answers[f"gateway.{THERE}"] = slow
     work = [made.deliver(THERE, "one", b"{}", text=True) for _ in range(emulation.MAX_UNDER_WAY + 5)]
     results = await asyncio.gather(*work, return_exceptions=True)
-    assert most == emulation.MAX_UNDER_WAY
+    assert network.most == emulation.MAX_UNDER_WAY
     assert all(isinstance(one, Unavailable) for one in results)
-    release.set()
+    answering = True
     await made.deliver(THERE, "one", b"{}", text=True)
 
 
@@ -297,9 +292,6 @@ async def test_a_stranger_on_the_subject_reaches_nobody(there: Emulation, networ
     """What is no frame of another process is not answered."""
     answers: list[bytes] = []
 
-    async def respond(answer: bytes) -> None:
-        answers.append(answer)
-
     for body in (b"", b"{}", b"\x93\xa1a\xa1b\xa1c", b"\xff"):
-        await network.answers[f"gateway.{THERE}"](body, respond)
+        network.answers[f"gateway.{THERE}"](body, answers.append)
     assert answers == []
