@@ -35,6 +35,7 @@ from protocol import codes
 from protocol.names import new_id
 
 SERVICE = "gateway"
+GC_THRESHOLDS = (10_000, 20, 100)
 log = logs.get(__name__)
 
 
@@ -115,8 +116,10 @@ def create(settings: GatewaySettings) -> FastAPI:
             background.loop("connect", on_the_bus)
             background.loop("keys", keys.keep_fresh)
             stack.push_async_callback(presence.withdraw)
-            # What exists now lives as long as the process: keep it out of every later garbage collection.
+            # What exists now lives as long as the process: keep it out of every later garbage collection. And look for
+            # cycles seldom: connections make few, and each look at those of ten thousand holds everybody up.
             gc.freeze()
+            gc.set_threshold(*GC_THRESHOLDS)
             metrics.connections_limit.set(settings.max_connections)
             log.info("started", node=node)
             yield

@@ -42,6 +42,8 @@ class Form(NamedTuple):
     def bundle(self, pushes: list[PublicationPush]) -> bytes:
         """Return the bytes of `pushes` in this form; each but the first has the one before as its base."""
         codec, wants_delta = self.codec, self.wants_delta
+        if len(pushes) == 1:
+            return self.framing.bundle([pushes[0].get(codec, wants_delta=wants_delta, has_previous=self.has_previous)])
         return self.framing.bundle(
             [
                 push.get(codec, wants_delta=wants_delta, has_previous=self.has_previous or i > 0)
@@ -212,26 +214,35 @@ class Audience:
 
     def _next_flush(self) -> Flush:
         """Take what one frame carries of the events that wait."""
-        count, size = 0, 0
-        while count < len(self._pending) and (not count or size + self._pending[count].size <= FRAME_BYTES):
-            size += self._pending[count].size
-            count += 1
+        if self._pending_bytes <= FRAME_BYTES:
+            count, size = len(self._pending), self._pending_bytes
+        else:
+            count, size = 0, 0
+            while not count or size + self._pending[count].size <= FRAME_BYTES:
+                size += self._pending[count].size
+                count += 1
         pushes, self._pending = self._pending[:count], self._pending[count:]
         self._pending_bytes -= size
-        late, self._late = self._late, {one: since - count for one, since in self._late.items() if since > count}
+        late = self._late
+        if late:
+            self._late = {one: since - count for one, since in late.items() if since > count}
         parts = []
         for form, group in self._groups.items():
-            everybody = [one for one in group if one not in late] if late else list(group)
-            parts.append((form.bundle(pushes), everybody))
+            if not late:
+                parts.append((form.bundle(pushes), list(group)))
+                continue
+            parts.append((form.bundle(pushes), [one for one in group if one not in late]))
             # A form's first push may be whole because its followers have no base; from now on they have one.
             parts += [
                 (form.bundle(pushes[since:]), [one]) for one, since in late.items() if one in group and since < count
             ]
         self._give_base(late, count)
-        return Flush(pushes, [part for part in parts if part[1]])
+        return Flush(pushes, [part for part in parts if part[1]] if late else parts)
 
     def _give_base(self, late: dict[Outbox, int], count: int) -> None:
         """Have those who now get an event be sent patches from the next one on."""
+        if not any(form.wants_delta for form in self._groups):
+            return
         for form in [one for one in self._groups if one.wants_delta and not one.has_previous]:
             group = self._groups.pop(form)
             still = {one: None for one in group if late.get(one, 0) >= count}

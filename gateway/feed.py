@@ -9,6 +9,7 @@ import base64
 import binascii
 import time
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from chassis import logs
 from chassis.bus import Bus, Message, Subscription, Unavailable
@@ -54,6 +55,7 @@ def entry_of(found: Record) -> Entry:
     )
 
 
+@lru_cache(maxsize=4096)  # who publishes once does so again
 def _decoded(header: str | None) -> bytes:
     try:
         return base64.b64decode(header, validate=True) if header else b""

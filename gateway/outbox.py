@@ -1,7 +1,8 @@
 """One client's waiting replies: bounded in bytes here, in seconds by the connection. Overflow is a named ending.
 
-What is put within one turn of the event loop leaves as one frame (the protocol allows many replies in a frame). What
-all followers of a channel get comes past this, as bytes made once for all (`audience.py`), behind what waits here.
+What is put within a turn of the event loop or the next leaves as one frame (the protocol allows many replies in a
+frame), so a sender's acknowledgement often shares its write with the event that it caused. What all followers of a
+channel get comes past this, as bytes made once for all (`audience.py`), behind what waits here.
 """
 
 from typing import TYPE_CHECKING
@@ -36,7 +37,7 @@ class Outbox:
         """Add a reply behind those that wait. Never blocks; above the limit the client is given up."""
         if self.waiting is None:
             self.waiting = []
-            self._postman.call(self)
+            self._postman.call_next(self)
         self.waiting.append(reply)
         self._waiting_bytes += len(reply.payload)
 

@@ -20,17 +20,27 @@ class Postman:
 
     def __init__(self) -> None:
         self._jobs: deque[Job] = deque()
+        self._next: list[Job] = []
         self._scheduled = False
 
     def call(self, job: Job) -> None:
         """Have `job` carried out at the end of this turn of the event loop."""
         self._jobs.append(job)
+        self._schedule()
+
+    def call_next(self, job: Job) -> None:
+        """Have `job` carried out a turn later: what is about to come for the same client may leave in one write."""
+        self._next.append(job)
+        self._schedule()
+
+    def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
             asyncio.get_running_loop().call_soon(self._round)
 
     def _round(self) -> None:
         budget, jobs = SLICE, self._jobs
+        following, self._next = self._next, []
         try:
             while budget > 0 and jobs:
                 job = jobs.popleft()
@@ -40,6 +50,7 @@ class Postman:
                 budget -= max(1, written)
         finally:
             # Also when a job failed: it must not take the others with it.
-            self._scheduled = bool(jobs)
+            jobs.extend(following)
+            self._scheduled = bool(jobs or self._next)
             if self._scheduled:
                 asyncio.get_running_loop().call_soon(self._round)

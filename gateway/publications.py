@@ -4,7 +4,7 @@ A push is encoded when the first client needs it in its encoding, and the bytes 
 """
 
 from collections.abc import Callable
-from functools import cached_property
+from functools import lru_cache
 
 import msgspec
 from msgspec import Raw
@@ -15,18 +15,16 @@ from protocol.client import ClientInfo, Publication, Push, Reply
 from protocol.client_json import is_json
 from protocol.frames import Codec
 
-_info = msgspec.json.Decoder(ClientInfo)
+_info = lru_cache(maxsize=4096)(msgspec.json.Decoder(ClientInfo).decode)
+"""Who publishes once does so again."""
 _tags = msgspec.json.Decoder(dict[str, str])
 
 
-class Encoded:
+class Encoded(msgspec.Struct, gc=False):
     """A reply in one encoding."""
 
-    __slots__ = ("codec", "payload")
-
-    def __init__(self, codec: Codec, payload: bytes) -> None:
-        self.codec = codec
-        self.payload = payload
+    codec: Codec
+    payload: bytes
 
 
 def encoded(codec: Codec, reply: Reply) -> Encoded:
@@ -52,7 +50,7 @@ class Shared:
 def publication(entry: Entry, data: bytes | None = None, *, is_delta: bool = False) -> Publication:
     """Return `entry` as a publication; `data` replaces its body (a patch, or the body as a JSON string)."""
     if entry.info:
-        info: ClientInfo | None = _info.decode(entry.info)
+        info: ClientInfo | None = _info(entry.info)
     else:
         info = ClientInfo(user=entry.user, client=entry.client) if entry.client else None
     return Publication(
@@ -67,44 +65,45 @@ def publication(entry: Entry, data: bytes | None = None, *, is_delta: bool = Fal
 class PublicationPush:
     """The push of one event, in every form that some subscriber needs."""
 
+    __slots__ = ("_channel", "_is_json", "_made", "_patch", "_previous", "entry", "on_sockets", "size")
+
     def __init__(self, channel: str, entry: Entry, previous: bytes | None) -> None:
         """`previous` is the body of the event before, which patches apply to; None when it is not at hand."""
         self._channel = channel
-        self._entry = entry
         self._previous = previous
+        self._patch: bytes | None = None
+        self._is_json: bool | None = None
         self._made: dict[tuple[str, bool, bool], Encoded] = {}
+        self.entry = entry
+        self.size = len(entry.body) + 100
+        """About how many bytes it has on a wire."""
         self.on_sockets: Callable[[], None] | None = None
         """Called when every follower has it."""
 
     @property
-    def entry(self) -> Entry:
-        """The event."""
-        return self._entry
-
-    @property
-    def size(self) -> int:
-        """About how many bytes it has on a wire."""
-        return len(self._entry.body) + 100
-
-    @cached_property
     def is_json(self) -> bool:
         """Whether JSON clients can be sent the data."""
-        return is_json(self._entry.body)
+        if self._is_json is None:
+            self._is_json = is_json(self.entry.body)
+        return self._is_json
 
-    @cached_property
-    def _patch(self) -> bytes | None:
-        return delta.patch(self._previous, self._entry.body)
+    def _patched(self) -> bytes | None:
+        """Return the patch against the event before, if there is one that is shorter than the whole."""
+        if self._previous is not None:
+            self._patch = delta.patch(self._previous, self.entry.body)
+            self._previous = None  # made once
+        return self._patch
 
     def get(self, codec: Codec, *, wants_delta: bool, has_previous: bool) -> Encoded:
         """Return it for a client: plain, or (`wants_delta`) as a patch when it `has_previous` and that is shorter."""
-        patched = wants_delta and has_previous and self._patch is not None
+        patched = wants_delta and has_previous and self._patched() is not None
         key = (codec.name, wants_delta, patched)
         made = self._made.get(key)
         if made is None:
             data: bytes | None = self._patch if patched else None
             if wants_delta and codec.text:
-                data = delta.as_json_string(self._entry.body if data is None else data)
-            pub = publication(self._entry, data, is_delta=patched)
+                data = delta.as_json_string(self.entry.body if data is None else data)
+            pub = publication(self.entry, data, is_delta=patched)
             made = self._made[key] = encoded(codec, Reply(push=Push(channel=self._channel, pub=pub)))
         return made
 

@@ -244,7 +244,10 @@ class Session:
 
 def request_name(command: Command) -> str | None:
     """Return the name of the first request that `command` carries, or None."""
-    return next((name for name in REQUESTS if getattr(command, name) is not None), None)
+    for name in REQUESTS:
+        if getattr(command, name) is not None:
+            return name
+    return None
 
 
 def is_pong(command: Command) -> bool:
