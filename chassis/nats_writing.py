@@ -61,13 +61,16 @@ class Writer:
     def __init__(self, client: Client) -> None:
         self._client: Any = client  # what is used of it below has no public name
         self._waiting: list[bytes] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def send(self, one: bytes) -> None:
         """Have a command leave at the end of this turn; raise `Congested`. Only while connected."""
         if not self._waiting:
             if self._unsent() > MAX_WAITING:
                 raise Congested
-            asyncio.get_running_loop().call_soon(self.flush)
+            if self._loop is None:
+                self._loop = asyncio.get_running_loop()
+            self._loop.call_soon(self.flush)
         self._waiting.append(one)
 
     def flush(self) -> None:

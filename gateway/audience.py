@@ -199,7 +199,7 @@ class Audience:
         return written
 
     def _schedule(self) -> None:
-        loop = asyncio.get_running_loop()
+        loop = self._postman.loop
         if loop.time() >= self._not_before:
             self._queue()
         else:
@@ -255,7 +255,7 @@ class Audience:
     def _finish(self, flush: Flush) -> None:
         self._flush = None
         self._queued = False
-        self._not_before = asyncio.get_running_loop().time() + rest_after(flush.cost, self._longest_rest)
+        self._not_before = self._postman.loop.time() + rest_after(flush.cost, self._longest_rest)
         metrics.written(flush.frames * len(flush.pushes), flush.frames, flush.octets)
         metrics.flush_cost.observe(flush.cost)
         for push in flush.pushes:

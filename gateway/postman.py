@@ -22,6 +22,14 @@ class Postman:
         self._jobs: deque[Job] = deque()
         self._next: list[Job] = []
         self._scheduled = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The event loop of this process, asked for once: Python 3.11 makes a system call each time."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def call(self, job: Job) -> None:
         """Have `job` carried out at the end of this turn of the event loop."""
@@ -36,7 +44,7 @@ class Postman:
     def _schedule(self) -> None:
         if not self._scheduled:
             self._scheduled = True
-            asyncio.get_running_loop().call_soon(self._round)
+            self.loop.call_soon(self._round)
 
     def _round(self) -> None:
         budget, jobs = SLICE, self._jobs
@@ -53,4 +61,4 @@ class Postman:
             jobs.extend(following)
             self._scheduled = bool(jobs or self._next)
             if self._scheduled:
-                asyncio.get_running_loop().call_soon(self._round)
+                self.loop.call_soon(self._round)
