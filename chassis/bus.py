@@ -16,11 +16,12 @@ from typing import Any, Self
 import msgspec
 from nats import errors
 from nats.micro import add_service
-from nats.micro.service import Endpoint, EndpointConfig, Service, ServiceConfig
+from nats.micro.service import Service, ServiceConfig
 
-from chassis import logs, metrics, traces
+from chassis import logs, metrics
 from chassis.encryption import Encryption
 from chassis.nats_reading import Direct, lean_client, subscribe
+from chassis.nats_serving import LeanEndpoint, Respond, Serve
 from chassis.nats_writing import MAX_SUBJECT, Congested, Oversize, Writer, command
 from chassis.settings import Settings
 from protocol.names import new_id
@@ -64,13 +65,6 @@ class Message(msgspec.Struct, frozen=True):
 
 
 Receive = Callable[[Message], None]
-Respond = Callable[[bytes], None]
-"""Answers a request. An answer that is lost is not told of: the asker's deadline deals with it."""
-Serve = Callable[[bytes, Respond], None]
-"""Takes a request's body and a way to answer; must not block (spawn bounded work).
-
-The span that the asker named, if any, is the current one meanwhile, and in tasks begun then.
-"""
 
 
 class Bus:
@@ -86,6 +80,7 @@ class Bus:
         self._tokens = itertools.count(1)
         self._one: dict[str, asyncio.Future[Message]] = {}
         self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
+        self._flushing: asyncio.Task[None] | None = None
         self._services: list[Service] = []
         self._on_connect: list[Callable[[], None]] = []
         self._on_disconnect: list[Callable[[], None]] = []
@@ -296,7 +291,17 @@ class Bus:
         return respond
 
     async def flush(self) -> None:
-        """Wait until NATS has taken all that was sent, subscriptions included; raise `Unavailable` otherwise."""
+        """Wait until NATS has taken all that was sent, subscriptions included; raise `Unavailable` otherwise.
+
+        Those who ask within one turn of the event loop wait for one answer together.
+        """
+        if self._flushing is None:
+            self._flushing = asyncio.create_task(self._flush())
+            self._flushing.add_done_callback(lambda task: task.cancelled() or task.exception())  # told to who waits
+        await asyncio.shield(self._flushing)
+
+    async def _flush(self) -> None:
+        self._flushing = None  # who asks from now on has sent what this one may not cover
         self._writer.flush()
         try:
             await self._client.flush(timeout=self._settings.nats_request_seconds)  # type: ignore[arg-type]
@@ -307,7 +312,7 @@ class Bus:
         """Offer a NATS micro service: subject to what serves it, one queue group for all replicas."""
         service = await add_service(self._client, ServiceConfig(name=name, version=version, queue_group=queue))
         for subject, serve in endpoints.items():
-            endpoint = _Endpoint(service, subject, queue, serve, self._responder)
+            endpoint = LeanEndpoint(service, subject, queue, serve, self._responder)
             await endpoint._start()
             service._endpoints.append(endpoint)
         self._services.append(service)
@@ -371,28 +376,4 @@ def _expire(future: asyncio.Future[Message]) -> None:
         future.set_exception(TimeoutError())
 
 
-class _Endpoint(Endpoint):
-    """An endpoint of a micro service whose requests come straight from the reader: no queue and no task in between."""
-
-    def __init__(
-        self, service: Service, subject: str, queue: str, serve: Serve, responder: Callable[[str], Respond]
-    ) -> None:
-        config = EndpointConfig(name=subject.replace(".", "-"), subject=subject, queue_group=queue, handler=_no_handler)
-        super().__init__(service, config)
-        self._serve = serve
-        self._responder = responder
-
-    async def _start(self) -> None:
-        self._subscription: Any = await subscribe(self._service._client, self._subject, self._took, self._queue_group)
-
-    def _took(self, _: str, headers: dict[str, str], body: bytes, reply: str) -> None:
-        self._num_requests += 1
-        with traces.continued(headers):
-            self._serve(body, self._responder(reply))
-
-
-async def _no_handler(_: object) -> None:
-    """Stand where nats-py wants a function; requests do not pass there."""
-
-
-__all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Subscription", "TooLarge", "Unavailable"]
+__all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Serve", "Subscription", "TooLarge", "Unavailable"]

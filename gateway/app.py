@@ -17,6 +17,7 @@ from gateway.alarms import Alarms
 from gateway.authentication import Authenticator
 from gateway.chat import Chat
 from gateway.control import Control
+from gateway.doorman import Doorman
 from gateway.drain import Drain
 from gateway.emulation import Emulation
 from gateway.hub import Hub
@@ -135,6 +136,7 @@ def create(settings: GatewaySettings) -> FastAPI:
         openapi_url=None,
     )
     app.state.leave = drain.leave
+    app.state.doorman = Doorman(settings, drain)
     server_api.add_to(app)
     endpoints.add_to(app, settings, drain)
     return app

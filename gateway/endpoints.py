@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 from fastapi import APIRouter, Depends, FastAPI, Request, Response, WebSocket
 from fastapi.requests import HTTPConnection
 from fastapi.staticfiles import StaticFiles
+from starlette.datastructures import State
 from starlette.middleware import Middleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -65,12 +66,11 @@ async def connect(websocket: WebSocket, identity: Annotated[Identity | None, Dep
     socket: Socket = websocket.scope["extensions"][EXTENSION]
     bound_kernel_buffers(socket.transport, settings)
     codec = chosen_codec(websocket.scope["subprotocols"], dict(websocket.query_params))
-    socket.detach(connection_on(socket, codec, websocket, identity))
+    socket.detach(connection_on(socket, codec, websocket.app.state, identity))
 
 
-def connection_on(wire: Wire, codec: Codec, request: HTTPConnection, identity: Identity | None) -> Connection:
-    """Return a new connection that writes to `wire`."""
-    state = request.app.state
+def connection_on(wire: Wire, codec: Codec, state: State, identity: Identity | None) -> Connection:
+    """Return a new connection that writes to `wire`; `state` is what the application holds."""
     interval = state.parts.settings.ping_seconds
     ping_offset = random.uniform(interval / 2, interval)  # noqa: S311  # spreads pings, guards nothing
     return Connection(wire, codec, state.parts, state.background, identity, ping_offset)
@@ -190,7 +190,7 @@ class StreamResponse(Response):
         state = self._request.app.state
         bound_kernel_buffers(http.transport, state.parts.settings)
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        connection = connection_on(stream, self._codec, self._request, self._identity)
+        connection = connection_on(stream, self._codec, state, self._identity)
         emulation: Emulation = state.emulation
         emulation.enter(connection.secret, connection)
         by_us = False

@@ -226,7 +226,10 @@ async def enter_server_side(
         return entrance
 
     try:
-        entered = await asyncio.gather(*(enter(*one) for one in wanted.items()))
+        if len(wanted) == 1:  # the user's own channel: no task for that
+            entered = [await enter(*one) for one in wanted.items()]
+        else:
+            entered = await asyncio.gather(*(enter(*one) for one in wanted.items()))
     except (Unavailable, NoLog):
         return codes.UNAVAILABLE
     return {channel: one for channel, one in zip(wanted, entered, strict=True) if one is not None}

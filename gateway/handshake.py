@@ -27,6 +27,7 @@ MOST_HEADER_BYTES = 16 * 1024
 MOST_LINE_BYTES = 8 * 1024
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]*")
 """RFC 9110, 5.6.2; or nothing, for old Python SDKs offer an empty subprotocol."""
+_SWITCHING = b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
 _CONNECT, _ACCEPTED, _DENIED = "connect", "accepted", "denied"
 
 Headers = Iterable[tuple[bytes, bytes]]
@@ -89,6 +90,12 @@ def websocket_scope(scope: dict[str, Any], target: bytes, socket: Socket) -> dic
         "state": scope["state"],
         "extensions": {"websocket.http.response": {}, EXTENSION: socket},
     }
+
+
+def switching(key: bytes, subprotocol: str | None) -> bytes:
+    """Return the response that accepts a handshake (RFC 6455, 4.2.2), without further headers."""
+    chosen = b"\r\nSec-WebSocket-Protocol: " + subprotocol.encode("latin-1") if subprotocol else b""
+    return _SWITCHING + key + chosen + b"\r\n\r\n"
 
 
 def response(status: int, headers: Headers, body: bytes = b"") -> bytes:

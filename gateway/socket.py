@@ -55,8 +55,12 @@ class Socket(asyncio.Protocol):
 
     def begin(self) -> None:
         """Take the transport over. Nothing is read until the handshake is done."""
-        self.transport.set_protocol(self)
+        self.take_over()
         self.pause_reading()
+
+    def take_over(self) -> None:
+        """Be told of what comes on the transport from now on."""
+        self.transport.set_protocol(self)
 
     # For the endpoint.
 

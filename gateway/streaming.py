@@ -177,6 +177,10 @@ class Http(HttpToolsProtocol):
             deny(self.transport, unfit.status, unfit.headers)
             return
         socket = Socket(self.transport, self.connections, self.config.ws_max_size)  # type: ignore[arg-type]
+        state: Any = self.config.app.state  # type: ignore[union-attr]
+        port = self.server[1] if self.server else 0
+        if state.doorman.admit(socket, key, self.url, self.headers, port, state):
+            return
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         socket.handshake = Handshake(socket, self.app, scope, self.url, key)
         socket.begin()

@@ -44,7 +44,7 @@ HOMES = {
     "jsonschema": ("deploy/schemas.py",),
     "jwt": ("auth_service/tokens.py", "gateway/tokens.py", "gateway/keys.py"),
     "msgspec": ("*",),
-    "nats": ("chassis/bus.py", "chassis/nats_reading.py", "chassis/nats_writing.py"),
+    "nats": ("chassis/bus.py", "chassis/nats_*.py"),
     "opentelemetry": ("chassis/traces.py",),
     "prometheus_client": (
         "*/metrics.py",
