@@ -13,14 +13,13 @@ import signal
 from collections.abc import Callable
 from typing import Any, Self
 
-import msgspec
 from nats import errors
 from nats.micro import add_service
 from nats.micro.service import Service, ServiceConfig
 
 from chassis import logs, metrics
 from chassis.encryption import Encryption
-from chassis.nats_reading import Direct, lean_client, subscribe
+from chassis.nats_reading import Direct, Message, Receive, lean_client, subscribe
 from chassis.nats_serving import LeanEndpoint, Respond, Serve
 from chassis.nats_writing import MAX_SUBJECT, Congested, Oversize, Writer, command
 from chassis.settings import Settings
@@ -52,19 +51,6 @@ class Nobody(Unavailable):
 
 class TooLarge(BusError):
     """The subject or the message is larger than NATS takes."""
-
-
-class Message(msgspec.Struct, frozen=True):
-    """One NATS message."""
-
-    subject: str
-    headers: dict[str, str]
-    body: bytes
-    reply: str = ""
-    """Where an answer is expected; empty for nowhere."""
-
-
-Receive = Callable[[Message], None]
 
 
 class Bus:
@@ -247,11 +233,14 @@ class Bus:
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
         """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
-
-        def received(of: str, headers: dict[str, str], body: bytes, reply: str) -> None:
-            receive(Message(of, headers, body, reply))
-
-        return await self._subscribe(subject, received)
+        if not self._client.is_connected:
+            raise Unavailable("no connection to NATS")
+        if len(subject) > MAX_SUBJECT:
+            raise TooLarge(f"{len(subject)} characters")
+        try:
+            return await subscribe(self._client, subject, receive)
+        except errors.Error as error:
+            raise Unavailable(type(error).__name__) from error
 
     async def unsubscribe(self, subscription: Subscription) -> None:
         """End a subscription; nothing to do when NATS is away or it has ended."""
@@ -266,20 +255,7 @@ class Bus:
         For a subject of one process alone; `serve` (below) offers what any replica can do.
         """
 
-        def received(_: str, headers: dict[str, str], body: bytes, reply: str) -> None:
-            serve(body, self._responder(reply))
-
-        return await self._subscribe(subject, received)
-
-    async def _subscribe(self, subject: str, received: Callable[[str, dict[str, str], bytes, str], None]) -> Direct:
-        if not self._client.is_connected:
-            raise Unavailable("no connection to NATS")
-        if len(subject) > MAX_SUBJECT:
-            raise TooLarge(f"{len(subject)} characters")
-        try:
-            return await subscribe(self._client, subject, received)
-        except errors.Error as error:
-            raise Unavailable(type(error).__name__) from error
+        return await self.subscribe(subject, lambda message: serve(message.body, self._responder(message.reply)))
 
     def _responder(self, reply: str) -> Respond:
         def respond(body: bytes) -> None:
@@ -327,17 +303,16 @@ class Bus:
         metrics.nats_connected.set(1)
         self._encryption.made()
 
-    def _answer_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
-        future = self._one.get(subject.rpartition(".")[2])
+    def _answer_received(self, answer: Message) -> None:
+        future = self._one.get(answer.subject.rpartition(".")[2])
         if future is not None and not future.done():  # else the asker gave up waiting
-            future.set_result(Message(subject, headers, body, reply))
+            future.set_result(answer)
 
-    def _part_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
-        waiting = self._many.get(subject.rpartition(".")[2])
+    def _part_received(self, part: Message) -> None:
+        waiting = self._many.get(part.subject.rpartition(".")[2])
         if waiting is None or waiting[1].done():
             return  # the caller gave up waiting
         parts, future = waiting
-        part = Message(subject, headers, body, reply)
         parts.append(part)
         if "Status" in part.headers or len(parts) >= MAX_PARTS:
             future.set_result(parts)

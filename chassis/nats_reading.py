@@ -9,6 +9,7 @@ authentication, pings, ordinary subscriptions) stays with nats-py: what is no me
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import msgspec
 from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
@@ -23,9 +24,19 @@ DESCRIPTION = "Description"
 MAX_CONTROL_LINE = 64 * 1024
 """The longest line that is waited for; INFO of a large cluster is the longest there is."""
 
-Receive = Callable[[str, dict[str, str], bytes, str], None]
-"""Takes subject, headers, body, and where an answer is expected (empty: nowhere); must not block. What it raises is
-logged."""
+
+class Message(msgspec.Struct, frozen=True):
+    """One NATS message."""
+
+    subject: str
+    headers: dict[str, str]
+    body: bytes
+    reply: str = ""
+    """Where an answer is expected; empty for nowhere."""
+
+
+Receive = Callable[[Message], None]
+"""Takes a message; must not block. What it raises is logged."""
 
 
 class Direct:
@@ -121,7 +132,7 @@ class LeanParser(Parser):
         subscription._received += 1
         try:
             reply = words[2].decode() if len(words) == 3 else ""
-            subscription.receive(words[0].decode(), parsed(headers) if headers else {}, body, reply)
+            subscription.receive(Message(words[0].decode(), parsed(headers) if headers else {}, body, reply))
         except Exception:  # whatever a receiver raises, the connection and the other receivers go on
             log.exception("message not taken")
         return None

@@ -6,7 +6,7 @@ from typing import Any
 from nats.micro.service import Endpoint, EndpointConfig, Service
 
 from chassis import traces
-from chassis.nats_reading import subscribe
+from chassis.nats_reading import Message, subscribe
 
 Respond = Callable[[bytes], None]
 """Answers a request. An answer that is lost is not told of: the asker's deadline deals with it."""
@@ -31,10 +31,10 @@ class LeanEndpoint(Endpoint):
     async def _start(self) -> None:
         self._subscription: Any = await subscribe(self._service._client, self._subject, self._took, self._queue_group)
 
-    def _took(self, _: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+    def _took(self, request: Message) -> None:
         self._num_requests += 1
-        with traces.continued(headers):
-            self._serve(body, self._responder(reply))
+        with traces.continued(request.headers):
+            self._serve(request.body, self._responder(request.reply))
 
 
 async def _no_handler(_: object) -> None:

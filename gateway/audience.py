@@ -52,6 +52,10 @@ class Form(NamedTuple):
         )
 
 
+_forms: dict[Form, Form] = {}
+"""One object for all who want the same: there are few forms, and many audiences."""
+
+
 def rest_after(cost: float, longest: float) -> float:
     """Return how long a channel rests (seconds) after a flush that took `cost` seconds of work."""
     return min(longest, cost * REST) if cost >= CHEAP_SECONDS else 0.0
@@ -157,6 +161,7 @@ class Audience:
     def add(self, outbox: Outbox, *, wants_delta: bool, has_previous: bool) -> None:
         """Have a follower receive what is broadcast from now on."""
         form = Form(outbox.framing, outbox.codec, wants_delta, has_previous and wants_delta)
+        form = _forms.setdefault(form, form)
         self._groups.setdefault(form, {})[outbox] = None
         if self._pending:
             self._late[outbox] = len(self._pending)

@@ -8,13 +8,15 @@ import asyncio
 import base64
 import binascii
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
+from typing import Protocol
 
 from chassis import logs
 from chassis.bus import Bus, Message, Subscription, Unavailable
 from chassis.streams import Conflict, Record, Stream, record
 from gateway import metrics
+from gateway.namespaces import Rules
 from gateway.ring import Entry, Ring
 from gateway.seek import Point, narrow, next_probe
 from gateway.settings import GatewaySettings
@@ -63,35 +65,53 @@ def _decoded(header: str | None) -> bytes:
         return b""
 
 
+class Outlet(Protocol):
+    """Who takes what feeds have."""
+
+    def passed(self, feed: "Feed", entry: Entry, headers: Mapping[str, str]) -> None:
+        """Take the next event, with its headers."""
+
+    def broken(self, feed: "Feed") -> None:
+        """Have `repair` run, outside of this call."""
+
+
 class Feed:
-    """The events of one channel, as this process knows them."""
+    """The events of one channel, as this process knows them. Every user has one, so it has slots."""
+
+    __slots__ = (
+        "_buffer",
+        "_bus",
+        "_outlet",
+        "_seen",
+        "_settings",
+        "_stream",
+        "_subscription",
+        "address",
+        "base",
+        "epoch",
+        "history",
+        "idle_since",
+        "logged",
+        "ring",
+        "rules",
+    )
 
     def __init__(
-        self,
-        address: Address,
-        bus: Bus,
-        stream: Stream,
-        settings: GatewaySettings,
-        on_event: Callable[[Entry, Mapping[str, str]], None],
-        on_gap: Callable[[], None],
-        *,
-        logged: bool = True,
-        history: int = 0,
+        self, address: Address, bus: Bus, stream: Stream, settings: GatewaySettings, rules: Rules, outlet: Outlet
     ) -> None:
-        """`on_event` gets each next event and its headers; `on_gap` is to have `repair` run.
-
-        A channel that is not `logged` has no offsets: what comes is passed on. `history` is how many events may be
-        recovered (default: the setting).
-        """
+        """A channel whose `rules` keep no history has no log and no offsets: what comes is passed on."""
         self.address = address
-        self.logged = logged
-        self.history = history or settings.history_limit
+        self.rules = rules
+        self.logged = rules.history_size > 0
+        self.history = min(rules.history_size, settings.history_limit) or settings.history_limit
+        """How many events may be recovered."""
         self.epoch = ""
+        self.base: bytes | None = None
+        """The body of the event before, where subscribers may have patches against it."""
         self._bus = bus
         self._stream = stream
         self._settings = settings
-        self._on_event = on_event
-        self._on_gap = on_gap
+        self._outlet = outlet
         self._buffer: list[Record] | None = []  # a list while live events must wait
         self._seen = 0  # highest offset that arrived live
         self._subscription: Subscription | None = None
@@ -131,7 +151,7 @@ class Feed:
         self._seen = 0
         self._release()
         if self._buffer is not None:
-            self._on_gap()
+            self._outlet.broken(self)
 
     async def lags(self) -> bool:
         """Tell whether the log holds more than was handed out; raise `Unavailable`."""
@@ -215,7 +235,7 @@ class Feed:
         return await self._stream.last(self.address.log)
 
     def _passed(self, message: Message) -> None:
-        self._on_event(entry_of(Record(0, message.subject, message.headers, message.body)), message.headers)
+        self._outlet.passed(self, entry_of(Record(0, message.subject, message.headers, message.body)), message.headers)
 
     def _received(self, message: Message) -> None:
         if subjects.NATS_SEQUENCE not in message.headers:
@@ -229,7 +249,7 @@ class Feed:
             return
         if found.headers.get(subjects.EPOCH, self.epoch) != self.epoch and self._buffer is None:
             self._buffer = [found]  # another life of the channel: repair finds that continuity is lost
-            self._on_gap()
+            self._outlet.broken(self)
             return
         self._seen = max(self._seen, following)
         if self._buffer is not None:
@@ -240,7 +260,7 @@ class Feed:
         elif following > self.top + 1:
             self._buffer = [found]
             metrics.gaps.labels("seen").inc()
-            self._on_gap()
+            self._outlet.broken(self)
         else:
             self._advance(found)
 
@@ -249,7 +269,7 @@ class Feed:
         if found.offset == self.top + 1:
             entry = entry_of(found)
             self.ring.append(entry)
-            self._on_event(entry, found.headers)
+            self._outlet.passed(self, entry, found.headers)
 
     def _hold(self) -> None:
         if self._buffer is None:

@@ -39,6 +39,43 @@ class Follower(Protocol):
         """End the connection."""
 
 
+class Index:
+    """Connections by something that most of them have alone: a set is made only where there are several."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, Follower | set[Follower]] = {}
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    def add(self, key: str, follower: Follower) -> None:
+        """Put a connection under `key`."""
+        found = self._found.get(key)
+        if found is None:
+            self._found[key] = follower
+        elif isinstance(found, set):
+            found.add(follower)
+        elif found is not follower:
+            self._found[key] = {found, follower}
+
+    def discard(self, key: str, follower: Follower) -> None:
+        """Take it away again, if it is there."""
+        found = self._found.get(key)
+        if isinstance(found, set):
+            found.discard(follower)
+            if not found:
+                del self._found[key]
+        elif found is follower:
+            del self._found[key]
+
+    def of(self, key: str) -> list[Follower]:
+        """Return the connections under `key`."""
+        found = self._found.get(key)
+        if found is None:
+            return []
+        return list(found) if isinstance(found, set) else [found]
+
+
 class Hub:
     """Membership of connections, in this process alone. Knows no NATS: callers act on what it reports."""
 
@@ -47,8 +84,8 @@ class Hub:
         self._postman = postman
         self._longest_rest = longest_rest
         self._audiences: dict[str, Audience] = {}
-        self._sessions: dict[str, set[Follower]] = {}
-        self._users: dict[str, set[Follower]] = {}
+        self._sessions = Index()
+        self._users = Index()
         self._connections: dict[str, Follower] = {}
 
     def __len__(self) -> int:
@@ -62,26 +99,22 @@ class Hub:
     def enter(self, follower: Follower, session: str) -> None:
         """Register a connection that has proved who it is."""
         self._connections[follower.client] = follower
-        self._sessions.setdefault(session, set()).add(follower)
-        self._users.setdefault(follower.user, set()).add(follower)
+        self._sessions.add(session, follower)
+        self._users.add(follower.user, follower)
 
     def leave(self, follower: Follower, session: str) -> None:
         """Forget a connection; its subscriptions must be removed first."""
         self._connections.pop(follower.client, None)
-        for index, key in ((self._sessions, session), (self._users, follower.user)):
-            found = index.get(key)
-            if found is not None:
-                found.discard(follower)
-                if not found:
-                    del index[key]
+        self._sessions.discard(session, follower)
+        self._users.discard(follower.user, follower)
 
     def of_session(self, session: str) -> list[Follower]:
         """Return the connections of `session`."""
-        return list(self._sessions.get(session, ()))
+        return self._sessions.of(session)
 
     def of_user(self, user: str) -> list[Follower]:
         """Return the connections of `user`."""
-        return list(self._users.get(user, ()))
+        return self._users.of(user)
 
     def of_client(self, client: str) -> Follower | None:
         """Return the connection with that client id."""

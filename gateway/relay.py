@@ -201,41 +201,32 @@ class Relay:
         return self._locks.setdefault(channel, asyncio.Lock())
 
     def _new_feed(self, address: Address) -> Feed:
-        channel = address.channel
-        rules = self._namespaces.rules(channel)
+        rules = self._namespaces.rules(address.channel)
         assert rules is not None, "nobody follows a channel without a namespace"
-        previous: bytes | None = None
+        return Feed(address, self._bus, self._streams[address.stream], self._settings, rules, self)
 
-        def on_event(entry: Entry, headers: Mapping[str, str]) -> None:
-            nonlocal previous
-            began = time.time_ns()
-            if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
-                for follower in self._hub.followers_of_user(channel, entry.user):
-                    follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
-            # One past the history is no base for patches, nor is one made against it: recovery does not know it.
-            unplaced = feed.logged and not entry.offset
-            push = PublicationPush(channel, entry, None if unplaced else previous)
-            followers = self._hub.broadcast(channel, push)
-            previous = entry.body if rules.delta and not unplaced else None
-            if followers:
-                traced = traces.PARENT in headers
-                span = fan_out_span(headers, address, began, followers) if traced else traces.OFF
-                push.on_sockets = Delivery(entry, headers, span).measure
+    # For the feeds.
 
-        def on_gap() -> None:
-            self._background.spawn(self._repair(feed))
+    def passed(self, feed: Feed, entry: Entry, headers: Mapping[str, str]) -> None:
+        """Hand the next event of a feed to its followers here."""
+        began = time.time_ns()
+        address = feed.address
+        channel = address.channel
+        if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
+            for follower in self._hub.followers_of_user(channel, entry.user):
+                follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
+        # One past the history is no base for patches, nor is one made against it: recovery does not know it.
+        unplaced = feed.logged and not entry.offset
+        push = PublicationPush(channel, entry, None if unplaced else feed.base)
+        followers = self._hub.broadcast(channel, push)
+        feed.base = entry.body if feed.rules.delta and not unplaced else None
+        if followers:
+            span = fan_out_span(headers, address, began, followers) if traces.PARENT in headers else traces.OFF
+            push.on_sockets = Delivery(entry, headers, span).measure
 
-        feed = Feed(
-            address,
-            self._bus,
-            self._streams[address.stream],
-            self._settings,
-            on_event,
-            on_gap,
-            logged=rules.history_size > 0,
-            history=min(rules.history_size, self._settings.history_limit),
-        )
-        return feed
+    def broken(self, feed: Feed) -> None:
+        """Have a feed repaired, in which a gap was seen."""
+        self._background.spawn(self._repair(feed))
 
 
 def channels_config(settings: GatewaySettings, namespaces: Namespaces) -> dict[str, object]:

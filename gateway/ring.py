@@ -26,13 +26,15 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
 class Ring:
     """The newest events up to `top`, bounded in number and bytes; the oldest give way."""
 
+    __slots__ = ("_bytes", "_entries", "_most", "_most_bytes", "sequence", "top")
+
     def __init__(self, top: int, sequence: int, *, most: int, most_bytes: int) -> None:
         self.top = top
         self.sequence = sequence
         self._most = most
         self._most_bytes = most_bytes
         self._bytes = 0
-        self._entries: deque[Entry] = deque()
+        self._entries: deque[Entry] | None = None  # most channels, those of users above all, are silent
 
     def append(self, entry: Entry) -> None:
         """Add the next event; raise `ValueError` unless its offset is exactly top + 1."""
@@ -40,6 +42,8 @@ class Ring:
             raise ValueError(f"offset {entry.offset} after {self.top}")
         self.top = entry.offset
         self.sequence = entry.sequence
+        if self._entries is None:
+            self._entries = deque()
         self._entries.append(entry)
         self._bytes += len(entry.body)
         while len(self._entries) > self._most or self._bytes > self._most_bytes:
@@ -55,6 +59,6 @@ class Ring:
         count = self.top - offset
         if count <= 0:
             return []
-        if count > len(self._entries):
+        if self._entries is None or count > len(self._entries):
             return None
         return [self._entries[i] for i in range(len(self._entries) - count, len(self._entries))]

@@ -180,6 +180,7 @@ class Http(HttpToolsProtocol):
         state: Any = self.config.app.state  # type: ignore[union-attr]
         port = self.server[1] if self.server else 0
         if state.doorman.admit(socket, key, self.url, self.headers, port, state):
+            self.parser = None  # type: ignore[assignment]  # it holds this object, and both would wait for the collector of garbage
             return
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         socket.handshake = Handshake(socket, self.app, scope, self.url, key)
