@@ -36,7 +36,7 @@ operations-check: test-deps web/dist/index.html ## Do what docs/operations.md te
 	$(BIN)/python -m pytest tests/operations
 
 bench-quick: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Compare fan-out with other servers in 4 minutes (needs gcc, nginx-light, libnginx-mod-nchan); the last line is JSON
-	@$(with-node) && $(BIN)/python -m benchmarks
+	@$(with-node) && $(BIN)/python -m benchmarks quick $(QUICK)
 
 soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
 	@$(BIN)/python -m tests.soak $(SOAK)
