@@ -3,15 +3,18 @@
 import asyncio
 import dataclasses
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
-from benchmarks.generator import GENERATOR_CORE, SERVER_CORE, Failed, Groups, Template
+from benchmarks.generator import GENERATOR_CORE, SERVER_CORE, Failed, Groups, Template, Work
 from benchmarks.servers import Server, pin
+from benchmarks.session import Measured, fan_out
 from tests.bench.clients import Frames
 from tests.bench.issuer import Issuer
+from tests.bench.metrics import metrics_page, total
 from tests.bench.ring import Ring
 
 TOKENS = 10_000
@@ -52,6 +55,12 @@ class Parley(Server):
         subscribe = f'> {{"id":2,"subscribe":{{"channel":"kept:%r","recover":true,"offset":%o,{EACH_IN_ORDER}}}}}'
         return dataclasses.replace(self.idle, again=(*CONNECT, subscribe, '< "recovered":true'))
 
+    def written(self) -> tuple[float, float]:
+        """Return how many deliveries, and how many frames with them, this gateway has written so far."""
+        assert self.ring is not None
+        page = asyncio.run(metrics_page(self.ring))
+        return total(page, "parley_messages_out_total"), total(page, "parley_frames_out_total")
+
     def durable(self, rooms: int) -> Template:
         """Make rooms; return how members send messages to them: each is answered when it is on disk."""
         assert self.ring is not None
@@ -75,15 +84,13 @@ async def _make_rooms(ring: Ring, token: str, count: int) -> list[str]:
 
 
 @contextmanager
-def parley(directory: Path | None = None, *, pinned: bool = True, **settings: str) -> Iterator[Parley]:
+def parley(settings: Mapping[str, str] = MappingProxyType({}), *, pinned: bool = True) -> Iterator[Parley]:
     """Run the ring; tokens are EdDSA, of an issuer whose keys it trusts. Raises `Failed` when it does not start.
 
     `pinned`: the gateway on the servers' core and NATS on the generator's, as a broker of any other server.
     """
-    with tempfile.TemporaryDirectory(prefix="parley-bench-") as own, Issuer() as issuer:
-        place = directory or Path(own)
-        place.mkdir(parents=True, exist_ok=True)
-        channels = place / "channels.toml"
+    with tempfile.TemporaryDirectory(prefix="parley-bench-") as directory, Issuer() as issuer:
+        channels = Path(directory) / "channels.toml"
         channels.write_text(CHANNELS)
         given = {
             "GATEWAY_WORKERS": "1",
@@ -93,7 +100,7 @@ def parley(directory: Path | None = None, *, pinned: bool = True, **settings: st
             "LOG_LEVEL": "warning",
             **settings,
         }
-        ring = Ring(place / "data", given)
+        ring = Ring(Path(directory) / "data", given)
         issuer.also = f"http://127.0.0.1:{ring.ports['auth']}/.well-known/jwks.json"
         try:
             ring.start()
@@ -131,3 +138,15 @@ def _talk(ring: Ring, namespace: str, tokens: Sequence[str]) -> Template:
         '"}}',
         tokens,
     )
+
+
+def single(work: Work) -> Callable[[Server], Measured]:
+    """Return how to put `work` on a server, and tell how many deliveries each of our frames had (theirs have one)."""
+
+    def measure(server: Server) -> Measured:
+        before = server.written() if isinstance(server, Parley) else (0.0, 0.0)
+        found = fan_out(work)(server)
+        after = server.written() if isinstance(server, Parley) else (1.0, 1.0)
+        return found | {"per_frame": (after[0] - before[0]) / max(1, after[1] - before[1])}
+
+    return measure

@@ -112,8 +112,10 @@ def told(figures: Figures) -> Measured:
     if figures.delivered == 0:
         raise Failed("nothing was delivered")
     return {
-        "deliveries_per_s": figures.rate,
+        "seen_k": figures.rate / 1000,
+        "per_core_k": 1000 / figures.cpu_us,
         "cpu_us": figures.cpu_us,
+        "message_us": 1e6 * figures.cpu["server"] / max(1, figures.sent),
         "p50_ms": figures.deliveries.p50_ms,
         "p99_ms": figures.deliveries.p99_ms,
         "per_read": figures.delivered / max(1, figures.reads),
