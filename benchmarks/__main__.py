@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from benchmarks.results import Result, Results, spreads
 from benchmarks.rows import BY_NAME, ROWS, Row
 from benchmarks.session import Session, raise_file_limit, say
 from benchmarks.works import SECONDS
+
+TERMINATED = 143
 
 
 def measured(row: Row, repeats: int) -> Result:
@@ -57,6 +60,7 @@ def run(names: Sequence[str], repeats: int) -> int:
 def main() -> int:
     """Do what the arguments ask for; return the exit code: 1 when something was missing."""
     arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the servers are ended
     began = time.monotonic()
     try:
         if arguments.command == "rows":

@@ -13,6 +13,8 @@ from typing import Any
 HERE = Path(__file__).parent
 GENERATOR_CORE, SERVER_CORE = 1, 0
 END_SECONDS = 10
+YIELD = 10
+"""Niceness of a load beside which the latency of another one is measured."""
 
 Groups = dict[str, Sequence[int]]
 """Process ids by whose work counts as what."""
@@ -118,7 +120,7 @@ def build(source: Path) -> Path:
         if compiler is None:
             raise Failed("no C compiler: apt-get install gcc libc6-dev")
         target.parent.mkdir(exist_ok=True)
-        done = subprocess.run([compiler, "-O2", "-o", target, source], capture_output=True, text=True)
+        done = subprocess.run([compiler, "-O2", "-o", target, source, "-lm"], capture_output=True, text=True)
         if done.returncode:
             raise Failed(f"{source.name} does not compile (apt-get install gcc libc6-dev): {done.stderr[-500:]}")
     return target
@@ -146,8 +148,8 @@ def resident_kib(pids: Sequence[int]) -> int:
 class Load:
     """The generator with one server's clients connected and greeted."""
 
-    def __init__(self, template: Template, work: Work, *, hold: bool = False) -> None:
-        """Start it; `hold` keeps the clients idle until `release`."""
+    def __init__(self, template: Template, work: Work, *, hold: bool = False, yielding: bool = False) -> None:
+        """Start it; `hold` keeps the clients idle until `release`; `yielding` lets whoever shares its core go first."""
         self._directory = tempfile.TemporaryDirectory()
         command = [str(build(HERE / "load.c")), "--port", str(template.port), "--path", template.path, *work.arguments]
         command += ["--prefix", template.prefix, "--suffix", template.suffix, "--reply", template.reply]
@@ -164,7 +166,7 @@ class Load:
         if hold:
             command.append("--hold")
         self._process = subprocess.Popen(
-            ["taskset", "-c", str(GENERATOR_CORE), *command],
+            ["nice", "-n", str(YIELD if yielding else 0), "taskset", "-c", str(GENERATOR_CORE), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,

@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <math.h>
 #include <netinet/tcp.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -157,6 +158,7 @@ static int listeners(int number) {
 
 static void say(struct client *c, double due) {
   char text[8192];
+  due = (floor(due * 1e6) + 0.5) / 1e6; /* as whoever reads it will know it */
   int number = (int)(c - clients);
   c->number = c->number ? c->number + 1 : FIRST_NUMBER;
   if (*reply) {
@@ -244,13 +246,13 @@ static const char *count_messages(struct client *c, const char *data, const char
   const char *mark = data;
   while ((mark = memmem(mark, end - mark, MARK, 2)) && end - mark >= MARKED) {
     int sender = atoi(mark + 19);
-    double due = strtoull(mark + 2, NULL, 10) / 1e6;
+    double due = (strtoull(mark + 2, NULL, 10) + 0.5) / 1e6;
     if (due >= window_start && due < window_end) arrived++;
     if (measuring) {
       delivered++;
       note_latency(&deliveries, at - due);
     }
-    if (!rate && !*reply && sender == c - clients) {
+    if (!rate && !*reply && sender == c - clients && c->in_flight) {
       c->in_flight--;
       if (!ended) { say(c, at); c->in_flight++; }
     }

@@ -32,7 +32,7 @@ def storm(session: Session) -> dict[str, list[Measured]]:
 def _storm(server: Server) -> Measured:
     assert isinstance(server, Parley)
     assert server.idle is not None
-    crowd = Load(server.returning, STORM, hold=True)
+    crowd = Load(server.returning, STORM, hold=True, yielding=True)
     others = Load(server.idle, STAYING)
     with ThreadPoolExecutor(1) as pool:
         staying = pool.submit(others.measure, server.groups)
@@ -79,7 +79,7 @@ def beside(session: Session) -> dict[str, list[Measured]]:
 
 
 def _beside(server: Server) -> Measured:
-    large = Load(server.template, LARGE)
+    large = Load(server.template, LARGE, yielding=True)
     with ThreadPoolExecutor(1) as pool:
         crowd = pool.submit(large.measure, server.groups)
         small = Load(dataclasses.replace(server.template, names=[SMALL_NAME]), SMALL).measure(server.groups)
