@@ -7,10 +7,12 @@ import sys
 from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.generator import HERE
 from benchmarks.servers import NCHAN, PEERS
 
 PACKAGES = ("uvicorn", "uvloop", "nats-py", "fastapi", "python-socketio", "channels")
 NODE_PACKAGES = ("ws", "socket.io")
+DOCUMENTS = (":!/docs", ":!/*.md", ":!/benchmarks/results.json")
 DEBIAN_PACKAGES = ("libnginx-mod-nchan", "redis-server", "gcc")
 
 
@@ -28,12 +30,16 @@ def described() -> dict[str, str]:
 
 
 def commit() -> str:
-    """Return the commit that is checked out, and whether something was changed since."""
+    """Return the commit that is checked out, and whether something besides documents was changed since."""
     try:
-        asked = ["git", "describe", "--always", "--dirty", "--exclude", "*"]
-        return subprocess.run(asked, cwd=PEERS, capture_output=True, text=True, check=True).stdout.strip()
+        name, changed = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--", ":/", *DOCUMENTS)
     except (OSError, subprocess.CalledProcessError):
         return "an unknown commit"
+    return f"{name} and changes" if changed else name
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
 
 
 def _versions() -> list[str]:

@@ -12,10 +12,10 @@ from benchmarks.session import Measured, Session
 
 STORM = Work(10_000, rooms=1000, concurrency=512)
 STAYING = Work(1000, rooms=1000, senders=1000, rate=200, seconds=15, warm=2, settle=10)
-OTHERS = Work(50, senders=10, rate=400, payload=1000, seconds=12, warm=1, settle=3)
+OTHERS = Work(50, senders=10, rate=400, payload=1000, seconds=8, warm=1, settle=3)
 WITH_SILENT = dataclasses.replace(OTHERS, clients=51, silent=1)
-LARGE = Work(5000, senders=4, rate=4, seconds=12, warm=1)
-SMALL = Work(5, senders=5, rate=20, seconds=8, warm=1, settle=1)
+LARGE = Work(5000, senders=4, rate=4, seconds=10, warm=1)
+SMALL = Work(5, senders=5, rate=20, seconds=7, warm=1, settle=1)
 SMALL_NAME = "7"
 """The large room is called 0."""
 DURABLE_ROOMS = 100
