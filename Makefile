@@ -7,10 +7,11 @@ PACKAGES := protocol chassis gateway auth_service chat_service canary launcher o
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-input --require-hashes
 SDK_TESTS := tests/system/npm
 PEERS := benchmarks/peers/node
+comma := ,
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,8 +36,12 @@ operations-check: test-deps web/dist/index.html ## Do what docs/operations.md te
 	@$(call install,proxies)
 	$(BIN)/python -m pytest tests/operations
 
+bench: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Measure everything of docs/performance.md beside other servers and write it there: make bench ROWS=room,idle REPEATS=3 (or HELP=1)
+	@$(call install,bench)
+	@$(with-node) && $(BIN)/python -m benchmarks rows $(if $(HELP),--help,$(subst $(comma), ,$(ROWS)) $(if $(REPEATS),--repeats $(REPEATS)))
+
 bench-quick: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Compare fan-out with other servers in 4 minutes (needs gcc, nginx-light, libnginx-mod-nchan); the last line is JSON
-	@$(with-node) && $(BIN)/python -m benchmarks
+	@$(with-node) && $(BIN)/python -m benchmarks quick $(QUICK)
 
 soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: make soak SOAK='--minutes 60' (or --help)
 	@$(BIN)/python -m tests.soak $(SOAK)
@@ -86,7 +91,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run server canary node locks sbom test conformance proxies; do \
+	cd requirements && for name in run server canary node locks sbom test conformance proxies bench; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 

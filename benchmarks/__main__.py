@@ -1,133 +1,107 @@
-"""`python -m benchmarks`: measure Parley and its peers side by side and print ratios. `--quick` for a few of them."""
+"""`python -m benchmarks`: measure Parley and its peers side by side, on this machine."""
 
 import argparse
 import json
-import statistics
+import os
+import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
-from pathlib import Path
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 
-from benchmarks import servers
-from benchmarks.generator import Failed, Figures, Load, Work, resident_kib
-from benchmarks.servers import Server
+from benchmarks import machine, page, quick
+from benchmarks.generator import Failed
+from benchmarks.results import Result, Results, spreads
+from benchmarks.rows import BY_NAME, ROWS, Row
+from benchmarks.session import Session, raise_file_limit, say
+from benchmarks.works import SECONDS
 
-ROOM = Work(1000, senders=8, flight=4, seconds=3)
-UNCOALESCED = Work(1000, senders=1, flight=1, seconds=3)
-SMALL_ROOMS = Work(5000, rooms=1000, senders=1000, flight=1, seconds=3)
-STEADY = Work(1000, senders=50, rate=10, seconds=6)
-
-
-def say(text: str) -> None:
-    """Tell the person who waits."""
-    print(f"benchmarks: {text}", file=sys.stderr, flush=True)
+TERMINATED = 143
 
 
-def median(values: Iterable[float]) -> float:
-    """Return the median."""
-    return statistics.median(values)
+def measured(row: Row, repeats: int) -> Result:
+    """Measure one row; what could not be had is in its `failed`."""
+    began, load = time.monotonic(), os.getloadavg()[0]
+    say(f"--- {row.name}: {row.title}")
+    repeats = min(repeats, row.repeats)
+    with Session(repeats) as session:
+        session.attempt("Parley", partial(raise_file_limit, row.connections))
+        if not session.failed:
+            row.ours(session)
+            for name in row.peers:
+                session.start(name)
+        runs = row.measure(session) if session.running else {}
+        seconds = time.monotonic() - began
+        say(f"{row.name} took {seconds:.0f} s")
+        taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}"
+        return Result(taken, round(seconds), round(load, 2), repeats, spreads(runs), session.failed)
 
 
-def interleaved(
-    what: str, work: Work, among: list[Server], repeats: int, note: Callable[[str, Server, Figures], None]
-) -> dict[str, list[Figures]]:
-    """Run `work` on each server in turn, `repeats` times over."""
-    found: dict[str, list[Figures]] = {server.name: [] for server in among}
-    for round_ in range(repeats):
-        for server in among:
-            figures = Load(server.template, work).measure(server.groups)
-            if figures.delivered == 0:
-                raise Failed(f"{server.name} delivered nothing under {what}")
-            found[server.name].append(figures)
-            note(f"{what} {round_ + 1}/{repeats}", server, figures)
-    return found
+def run(names: Sequence[str], repeats: int) -> int:
+    """Measure rows, keep each and write the page after it; return the exit code: 1 when something is missing."""
+    began = time.monotonic()
+    results = Results.load()
+    failed: dict[str, dict[str, str]] = {}
+    for name in names:
+        result = measured(BY_NAME[name], repeats)
+        failed[name] = result.failed
+        results.machine = machine.described()
+        results.rows[name] = result
+        results.keep()
+        page.write(results)
+    say(f"all took {time.monotonic() - began:.0f} s; see {page.PAGE}")
+    for name, servers in failed.items():
+        for server, why in servers.items():
+            say(f"FAILED in {name}: {server}: {why}")
+    return 1 if any(failed.values()) else 0
 
 
-def note(what: str, server: Server, figures: Figures) -> None:
-    """Tell of one run."""
-    brokers = f", brokers {figures.cpu['broker'] / figures.seconds:.2f} cores" if server.brokers else ""
-    say(
-        f"{what}: {server.name}: {figures.rate / 1000:.1f} k deliveries/s, {figures.cpu_us:.2f} us each, p50 "
-        f"{figures.p50_ms:.2f} ms, p99 {figures.p99_ms:.2f} ms, generator {figures.generator_cores:.2f} cores{brokers}"
-    )
-
-
-def idle(server: Server, connections: int) -> tuple[float, float]:
-    """Return KiB per idle connection, and connections per second of the server's processor time."""
-    template = server.idle or server.template
-    small = Work(min(200, connections), rooms=200)
-    Load(template, small, hold=True).release()  # what the first ones make once
-    before, used = resident_kib(server.pids), _cpu(server)
-    load = Load(template, Work(connections, rooms=max(1, connections // 5)), hold=True)
-    kib = (resident_kib(server.pids) - before) / connections
-    per_second = connections / (_cpu(server) - used)
-    load.release()
-    say(
-        f"idle: {server.name}: {kib:.1f} KiB per connection, {per_second:.0f} connects per core-second, "
-        f"{connections / load.greeted_seconds:.0f}/s seen"
-    )
-    return kib, per_second
-
-
-def _cpu(server: Server) -> float:
-    from benchmarks.generator import cpu_seconds
-
-    return cpu_seconds(server.pids)
-
-
-def quick(repeats: int, connections: int) -> dict[str, float]:
-    """Measure the nine ratios; takes under four minutes with the defaults."""
-    with (
-        tempfile.TemporaryDirectory() as name,
-        servers.together(
-            servers.parley(Path(name) / "parley"),
-            servers.node_ws(),
-            servers.socket_io(),
-            servers.send(),
-            servers.nchan(Path(name) / "nchan"),
-        ) as running,
-    ):
-        ours, ws, sio = running["parley"], running["node ws"], running["Socket.IO"]
-        # First: what a load has left behind would be taken for that of the idle.
-        idle_ours, connects_ours = idle(ours, connections)
-        idle_sio, connects_sio = idle(sio, connections)
-        room = interleaved("room of 1000", ROOM, [ours, ws, running["nchan"]], repeats, note)
-        small = interleaved("1000 rooms of 5", SMALL_ROOMS, [ours, ws], repeats, note)
-        alone = interleaved("one at a time", UNCOALESCED, [ours, running["C send(2)"]], repeats, note)
-        steady = interleaved("10 k deliveries/s", STEADY, [ours, ws], repeats, note)
-    cost = {
-        (work, server): median(one.cpu_us for one in figures)
-        for work, found in (("room", room), ("small", small), ("alone", alone))
-        for server, figures in found.items()
-    }
-    p50 = {server: median(one.p50_ms for one in figures) for server, figures in steady.items()}
-    p99 = {server: median(one.p99_ms for one in figures) for server, figures in steady.items()}
-    return {
-        "fanout_vs_node_ws": cost["room", "node ws"] / cost["room", "parley"],
-        "fanout_vs_nchan": cost["room", "nchan"] / cost["room", "parley"],
-        "small_rooms_vs_node_ws": cost["small", "node ws"] / cost["small", "parley"],
-        "p50_vs_node_ws": p50["parley"] / p50["node ws"],
-        "p99_vs_node_ws": p99["parley"] / p99["node ws"],
-        "cpu_vs_c_send": cost["alone", "parley"] / cost["alone", "C send(2)"],
-        "idle_kib": idle_ours,
-        "idle_kib_vs_socketio": idle_ours / idle_sio,
-        "connects_vs_socketio": connects_ours / connects_sio,
-    }
-
-
-def main() -> None:
-    """Measure what the arguments ask for."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--repeats", type=int, default=3, help="runs of each load on each server, interleaved")
-    parser.add_argument("--connections", type=int, default=4000, help="idle connections to measure memory with")
-    arguments = parser.parse_args()
+def main() -> int:
+    """Do what the arguments ask for; return the exit code: 1 when something was missing."""
+    arguments = _arguments()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(TERMINATED))  # so that the servers are ended
+    began = time.monotonic()
     try:
-        ratios = quick(arguments.repeats, arguments.connections)
+        if arguments.command == "rows":
+            return run(arguments.row or [row.name for row in ROWS], arguments.repeats)
+        if arguments.command == "page":
+            page.write(Results.load())
+            return 0
+        ratios = quick.ratios(arguments.repeats, arguments.connections, arguments.members, arguments.seconds)
     except Failed as error:
-        say(str(error))
-        raise SystemExit(1) from None
+        say(f"FAILED: {error}")
+        return 1
+    say(f"took {time.monotonic() - began:.0f} s")
     print(json.dumps({name: round(value, 3) for name, value in ratios.items()}))
+    return 0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    commands = parser.add_subparsers(dest="command", required=True)
+    rows = commands.add_parser(
+        "rows",
+        help="every row of docs/performance.md, or some; writes them there (make bench)",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="rows:\n" + "\n".join(f"  {row.name:10} {row.title}" for row in ROWS),
+    )
+    rows.add_argument("row", nargs="*", type=_row, help="names of rows; default all")
+    rows.add_argument("--repeats", type=int, default=3, help="runs of each load on each server, interleaved")
+    commands.add_parser("page", help="write docs/performance.md again from benchmarks/results.json")
+    short = commands.add_parser("quick", help="nine ratios in four minutes; the last line is JSON (make bench-quick)")
+    short.add_argument("--repeats", type=int, default=3, help="runs of each load on each server, interleaved")
+    short.add_argument("--connections", type=int, default=10_000, help="idle connections to measure memory with")
+    short.add_argument("--members", type=int, default=1000, help="members of the room")
+    short.add_argument("--seconds", type=float, default=SECONDS, help="how long each load lasts")
+    return parser.parse_args()
+
+
+def _row(name: str) -> str:
+    if name not in BY_NAME:
+        raise argparse.ArgumentTypeError(f"no row {name}; there are {', '.join(BY_NAME)}")
+    return name
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -8,9 +8,16 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 HERE = Path(__file__).parent
 GENERATOR_CORE, SERVER_CORE = 1, 0
+END_SECONDS = 10
+YIELD = 10
+"""Niceness of a load beside which the latency of another one is measured."""
+
+Groups = dict[str, Sequence[int]]
+"""Process ids by whose work counts as what."""
 
 
 class Failed(Exception):
@@ -27,6 +34,12 @@ class Template:
     prefix: str = ""
     suffix: str = ""
     tokens: Sequence[str] = ()
+    names: Sequence[str] = ()
+    """Names of the rooms; without any they are called by their numbers."""
+    reply: str = ""
+    """What stands before the number in a reply, where replies are timed."""
+    again: tuple[str, ...] = ()
+    """What a client says first when it comes back after a cut."""
 
 
 @dataclass(frozen=True)
@@ -40,30 +53,48 @@ class Work:
     rate: float = 0
     seconds: float = 5
     warm: float = 1
+    settle: float = 0
     silent: int = 0
     payload: int = 128
+    concurrency: int = 128
 
     @property
     def arguments(self) -> list[str]:
         """As the generator takes it."""
-        names = ("clients", "rooms", "senders", "flight", "rate", "seconds", "warm", "silent", "payload")
-        return [part for name in names for part in (f"--{name}", str(getattr(self, name)))]
+        return [part for name, value in vars(self).items() for part in (f"--{name}", str(value))]
+
+
+@dataclass(frozen=True)
+class Times:
+    """How long things took, in milliseconds."""
+
+    count: int
+    late: int
+    p50_ms: float
+    p90_ms: float
+    p99_ms: float
+    max_ms: float
 
 
 @dataclass
 class Figures:
-    """What a run measured. Latencies in milliseconds; processor times in seconds, by who used them."""
+    """What a run measured; processor times in seconds and memory in KiB, by who used them."""
 
     delivered: int
     sent: int
+    owed: int
+    """Deliveries that the messages of the measured time are worth; `arrived` is how many of these came."""
+    arrived: int
+    refused: int
     seconds: float
     reads: int
-    p50_ms: float
-    p99_ms: float
     generator_cores: float
-    greeted_seconds: float
     lost: int
+    deliveries: Times
+    replies: Times
+    greeted_seconds: float
     cpu: dict[str, float] = field(default_factory=dict)
+    grown_kib: dict[str, int] = field(default_factory=dict)
 
     @property
     def rate(self) -> float:
@@ -75,16 +106,23 @@ class Figures:
         """The server's processor time per delivery in microseconds; what brokers used is apart."""
         return 1e6 * self.cpu["server"] / max(1, self.delivered)
 
+    def cores(self, group: str) -> float:
+        """How many cores a group of processes kept busy."""
+        return self.cpu[group] / self.seconds
+
 
 def build(source: Path) -> Path:
     """Compile one C file, unless that was done; return the program. Raises `Failed` without a compiler."""
     target = Path(tempfile.gettempdir()) / f"parley-bench-{os.getuid()}" / source.stem
-    if not target.exists() or target.stat().st_mtime < source.stat().st_mtime:
+    newest = max(file.stat().st_mtime for file in (source, *source.parent.glob("*.h")))
+    if not target.exists() or target.stat().st_mtime < newest:
         compiler = shutil.which("cc") or shutil.which("gcc")
         if compiler is None:
-            raise Failed("no C compiler: install gcc")
+            raise Failed("no C compiler: apt-get install gcc libc6-dev")
         target.parent.mkdir(exist_ok=True)
-        subprocess.run([compiler, "-O2", "-o", target, source], check=True)
+        done = subprocess.run([compiler, "-O2", "-o", target, source, "-lm"], capture_output=True, text=True)
+        if done.returncode:
+            raise Failed(f"{source.name} does not compile (apt-get install gcc libc6-dev): {done.stderr[-500:]}")
     return target
 
 
@@ -110,23 +148,25 @@ def resident_kib(pids: Sequence[int]) -> int:
 class Load:
     """The generator with one server's clients connected and greeted."""
 
-    def __init__(self, template: Template, work: Work, *, hold: bool = False) -> None:
-        """Start it; `hold` keeps the clients idle until `release`."""
+    def __init__(self, template: Template, work: Work, *, hold: bool = False, yielding: bool = False) -> None:
+        """Start it; `hold` keeps the clients idle until `release`; `yielding` lets whoever shares its core go first."""
         self._directory = tempfile.TemporaryDirectory()
         command = [str(build(HERE / "load.c")), "--port", str(template.port), "--path", template.path, *work.arguments]
-        command += ["--prefix", template.prefix, "--suffix", template.suffix]
-        if template.greeting:
-            greeting = Path(self._directory.name) / "greeting"
-            greeting.write_text("\n".join(template.greeting))
-            command += ["--greeting", str(greeting)]
-        if template.tokens:
-            tokens = Path(self._directory.name) / "tokens"
-            tokens.write_text("\n".join(template.tokens[: work.clients]))
-            command += ["--tokens", str(tokens)]
+        command += ["--prefix", template.prefix, "--suffix", template.suffix, "--reply", template.reply]
+        for name, lines in (
+            ("greeting", template.greeting),
+            ("again", template.again),
+            ("tokens", template.tokens[: work.clients]),
+            ("names", template.names),
+        ):
+            if lines:
+                file = Path(self._directory.name) / name
+                file.write_text("\n".join(lines))
+                command += [f"--{name}", str(file)]
         if hold:
             command.append("--hold")
         self._process = subprocess.Popen(
-            ["taskset", "-c", str(GENERATOR_CORE), *command],
+            ["nice", "-n", str(YIELD if yielding else 0), "taskset", "-c", str(GENERATOR_CORE), *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -134,32 +174,37 @@ class Load:
         )
         self.greeted_seconds = float(json.loads(self._line().removeprefix("ready "))["seconds"])
 
-    def measure(self, pids: dict[str, Sequence[int]]) -> Figures:
-        """Return the figures of the run, with the processor time of each of the named groups of processes."""
-        before: dict[str, float] = {}
-        after: dict[str, float] = {}
+    def measure(self, groups: Groups) -> Figures:
+        """Return the figures of the run, with what each of the groups of processes used meanwhile."""
+        cpu: list[dict[str, float]] = []
+        kib: list[dict[str, int]] = []
         while not (line := self._line()).startswith("{"):
-            for name, group in pids.items():
-                (before if line == "start" else after)[name] = cpu_seconds(group)
-        self._process.wait(10)
-        self._directory.cleanup()
-        told = json.loads(line)
+            cpu.append({name: cpu_seconds(pids) for name, pids in groups.items()})
+            kib.append({name: resident_kib(pids) for name, pids in groups.items()})
+        self._end()
+        told: dict[str, Any] = json.loads(line)
+        del told["bytes"]
         return Figures(
-            told["delivered"],
-            told["sent"],
-            told["seconds"],
-            told["reads"],
-            told["p50_ms"],
-            told["p99_ms"],
-            told["generator_cores"],
-            self.greeted_seconds,
-            told["lost"],
-            {name: after[name] - before[name] for name in pids},
+            **told | {name: Times(**told[name]) for name in ("deliveries", "replies")},
+            greeted_seconds=self.greeted_seconds,
+            cpu={name: cpu[1][name] - cpu[0][name] for name in groups},
+            grown_kib={name: kib[1][name] - kib[0][name] for name in groups},
         )
 
+    def cut(self) -> tuple[float, Times]:
+        """Close every connection of a held load at once; return when all are back (seconds), and how each took."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("cut\n")
+        self._process.stdin.flush()
+        told = json.loads(self._line().removeprefix("back "))
+        return float(told["seconds"]), Times(**told["returns"])
+
     def release(self) -> None:
-        """End a held run."""
-        self._process.communicate("\n", 10)
+        """End a held load."""
+        self._end("\n")
+
+    def _end(self, word: str = "") -> None:
+        self._process.communicate(word, END_SECONDS)
         self._directory.cleanup()
 
     def _line(self) -> str:
@@ -167,5 +212,6 @@ class Load:
         line = self._process.stdout.readline().strip()
         if not line:
             _, problem = self._process.communicate()
-            raise Failed(f"the generator ended: {problem.strip().splitlines()[-1:] or 'without a word'}")
+            self._directory.cleanup()
+            raise Failed(f"the generator ended: {(problem.strip().splitlines() or ['without a word'])[-1]}")
         return line

@@ -1,5 +1,7 @@
-"""The servers of the comparison, each on the same core, started once and left idle while another one is measured."""
+"""The peers of the comparison, each on the same core, started once and left idle while another one is measured."""
 
+import dataclasses
+import importlib.util
 import os
 import shutil
 import socket
@@ -7,31 +9,18 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.generator import GENERATOR_CORE, HERE, SERVER_CORE, Failed, Template, build
-from tests.bench.issuer import Issuer
+from benchmarks.generator import GENERATOR_CORE, HERE, SERVER_CORE, Failed, Groups, Template, build
 from tests.bench.ports import free_port
-from tests.bench.ring import Ring
 
 PEERS = HERE / "peers"
+NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 START_SECONDS = 20
-TOKENS = 10_000
-CHANNELS = """
-[namespace.plain]
-subscribe = "anyone"
-publish = "subscriber"
-
-[namespace.kept]
-history_size = 300
-recovery = "forced"
-subscribe = "anyone"
-publish = "subscriber"
-"""
-CONNECT = '> {"id":1,"connect":{"token":"%t"}}', '< "id":1,'
+END_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -44,10 +33,9 @@ class Server:
     brokers: Sequence[int] = ()
     idle: Template | None = None
     """How idle clients talk to it, if otherwise."""
-    extra: dict[str, Template] = field(default_factory=dict)
 
     @property
-    def groups(self) -> dict[str, Sequence[int]]:
+    def groups(self) -> Groups:
         """Its processes, by whose work counts as what."""
         return {"server": self.pids, "broker": self.brokers}
 
@@ -60,51 +48,18 @@ def pin(pids: Sequence[int], core: int) -> None:
 
 
 @contextmanager
-def parley(directory: Path, **settings: str) -> Iterator[Server]:
-    """Run the ring as it ships, with one gateway worker; tokens are EdDSA, of an issuer whose keys it trusts."""
-    directory.mkdir(parents=True, exist_ok=True)
-    channels = directory / "channels.toml"
-    channels.write_text(CHANNELS)
-    with Issuer() as issuer:
-        given = {
-            "GATEWAY_WORKERS": "1",
-            "JWKS_URL": issuer.url,
-            "CHANNELS_FILE": str(channels),
-            "PING_SECONDS": "600",  # the generator answers none
-            "LOG_LEVEL": "warning",
-            **settings,
-        }
-        ring = Ring(directory / "data", given)
-        issuer.also = f"http://127.0.0.1:{ring.ports['auth']}/.well-known/jwks.json"
-        ring.start()
-        try:
-            worker, nats = ring.worker_pids(), ring.pid_of("nats")
-            pin(worker, SERVER_CORE)
-            pin([nats], GENERATOR_CORE)
-            tokens = [issuer.token(f"user{i:05d}" + "a" * 11, 880) for i in range(TOKENS)]
-            yield Server("parley", _talk(ring, "plain", tokens), worker, [nats], _talk(ring, "kept", tokens))
-        finally:
-            ring.end()
-
-
-def _talk(ring: Ring, namespace: str, tokens: Sequence[str]) -> Template:
-    subscribe = f'> {{"id":2,"subscribe":{{"channel":"{namespace}:%r","recoverable":true,"positioned":true}}}}'
-    return Template(
-        ring.ports["gateway"],
-        "/connection/websocket",
-        (*CONNECT, subscribe, '< "id":2,"subscribe"'),
-        f'{{"id":3,"publish":{{"channel":"{namespace}:%r","data":"',
-        '"}}',
-        tokens,
-    )
-
-
-@contextmanager
-def process(name: str, command: list[str], template: Template) -> Iterator[Server]:
-    """Run one program of one process until it listens, on the servers' core."""
+def process(
+    name: str, command: list[str], template: Template, core: int = SERVER_CORE, **environment: str
+) -> Iterator[Server]:
+    """Run one program of one process until it listens, on one core."""
     log = tempfile.TemporaryFile()  # noqa: SIM115  # closed below, after the program
     running = subprocess.Popen(
-        ["taskset", "-c", str(SERVER_CORE), *command], stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=PEERS
+        ["taskset", "-c", str(core), *command],
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=log,
+        cwd=PEERS,
+        env=os.environ | environment,
     )
     try:
         deadline = time.monotonic() + START_SECONDS
@@ -116,7 +71,11 @@ def process(name: str, command: list[str], template: Template) -> Iterator[Serve
         yield Server(name, template, _family(running.pid))
     finally:
         running.terminate()
-        running.wait(10)
+        try:
+            running.wait(END_SECONDS)
+        except subprocess.TimeoutExpired:
+            running.kill()  # one that waits for its clients
+            running.wait()
         log.close()
 
 
@@ -133,14 +92,24 @@ def _listens(port: int) -> bool:
 def node_ws() -> AbstractContextManager[Server]:
     """Node and `ws`."""
     port = free_port()
-    return process("node ws", [_node(), "node/ws.mjs", str(port)], Template(port))
+    return process("Node ws", [_node(), "node/ws.mjs", str(port)], Template(port))
 
 
 def socket_io() -> AbstractContextManager[Server]:
     """Node and Socket.IO."""
     port = free_port()
-    talk = Template(port, "/socket.io/?EIO=4&transport=websocket&room=%r", ("< 0{", "> 40", "< 40{"), '42["m","', '"]')
-    return process("Socket.IO", [_node(), "node/socketio.mjs", str(port)], talk)
+    return process("Socket.IO", [_node(), "node/socketio.mjs", str(port)], _socket_io_client(port))
+
+
+def python_socketio() -> AbstractContextManager[Server]:
+    """python-socketio under uvicorn."""
+    port = free_port()
+    return process("python-socketio", _uvicorn("python_socketio:app", port, "socketio"), _socket_io_client(port))
+
+
+def _socket_io_client(port: int) -> Template:
+    path = "/socket.io/?EIO=4&transport=websocket&room=%r"
+    return Template(port, path, ("< 0{", "> 40", "< 40{"), '42["m","', '"]')
 
 
 def send() -> AbstractContextManager[Server]:
@@ -150,53 +119,88 @@ def send() -> AbstractContextManager[Server]:
 
 
 def tutorial() -> AbstractContextManager[Server]:
-    """FastAPI's tutorial."""
+    """FastAPI's tutorial under uvicorn."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "tutorial:app", "--port", str(port), "--log-level", "warning"]
-    return process("FastAPI tutorial", [*command, "--ws-per-message-deflate", "false"], Template(port, "/ws?room=%r"))
-
-
-def nats_ws(directory: Path) -> AbstractContextManager[Server]:
-    """nats-server's own WebSocket."""
-    port = free_port()
-    config = directory / "nats-ws.conf"
-    directory.mkdir(parents=True, exist_ok=True)
-    websocket = f"websocket {{ host: 127.0.0.1, port: {port}, no_tls: true }}"
-    config.write_text(f"host: 127.0.0.1\nport: {free_port()}\n{websocket}\n")
-    program = Path(sys.executable).parent / "nats-server"
-    greeting = '> CONNECT {"verbose":false}\\r\\nSUB r%r 1\\r\\nPING\\r\\n', "< PONG"
-    talk = Template(port, "/", greeting, "PUB r%r %n\\r\\n", "\\r\\n")
-    return process("nats-server ws", [str(program), "-c", str(config)], talk)
+    return process("FastAPI tutorial", _uvicorn("tutorial:app", port), Template(port, "/ws?room=%r"))
 
 
 @contextmanager
-def nchan(directory: Path) -> Iterator[Server]:
+def django_channels() -> Iterator[Server]:
+    """Django Channels under uvicorn, its channel layer in Redis (Debian: redis-server)."""
+    program = shutil.which("redis-server", path="/usr/bin:/usr/sbin:/usr/local/bin")
+    if program is None:
+        raise Failed("Redis is missing: apt-get install redis-server")
+    port, redis = free_port(), free_port()
+    command = [program, "--port", str(redis), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]
+    with (
+        process("Redis", command, Template(redis), GENERATOR_CORE) as broker,
+        process(
+            "Django Channels",
+            _uvicorn("django_channels:app", port, "channels_redis"),
+            Template(port),
+            REDIS_URL=f"redis://127.0.0.1:{redis}",
+        ) as server,
+    ):
+        yield dataclasses.replace(server, brokers=broker.pids)
+
+
+def _uvicorn(app: str, port: int, needs: str = "uvicorn") -> list[str]:
+    if importlib.util.find_spec(needs) is None:
+        raise Failed(f"{needs} is not installed: run make bench")
+    command = [sys.executable, "-m", "uvicorn", app, "--port", str(port), "--log-level", "warning"]
+    return [*command, "--ws-per-message-deflate", "false"]
+
+
+@contextmanager
+def nats_ws() -> Iterator[Server]:
+    """nats-server's own WebSocket."""
+    port = free_port()
+    websocket = f"websocket {{ host: 127.0.0.1, port: {port}, no_tls: true }}"
+    program = Path(sys.executable).parent / "nats-server"
+    greeting = '> CONNECT {"verbose":false}\\r\\nSUB r%r 1\\r\\nPING\\r\\n', "< PONG"
+    talk = Template(port, "/", greeting, "PUB r%r %n\\r\\n", "\\r\\n")
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "nats-ws.conf"
+        config.write_text(f"host: 127.0.0.1\nport: {free_port()}\n{websocket}\n")
+        with process("nats-server ws", [str(program), "-c", str(config)], talk) as server:
+            yield server
+
+
+@contextmanager
+def nchan() -> Iterator[Server]:
     """nginx with nchan (Debian: nginx-light, libnginx-mod-nchan)."""
     program = shutil.which("nginx", path="/usr/sbin:/usr/bin")
-    if program is None or not Path("/usr/lib/nginx/modules/ngx_nchan_module.so").exists():
+    if program is None or not NCHAN.exists():
         raise Failed("nchan is missing: apt-get install nginx-light libnginx-mod-nchan")
     port = free_port()
-    directory.mkdir(parents=True, exist_ok=True)
-    text = (PEERS / "nchan.conf").read_text().replace("@PORT@", str(port)).replace("@DIRECTORY@", str(directory))
-    (directory / "nginx.conf").write_text(text.replace("load_module modules/", "load_module /usr/lib/nginx/modules/"))
     template = Template(port, "/room?room=%r")
-    with process("nchan", [program, "-c", str(directory / "nginx.conf"), "-p", str(directory)], template) as server:
-        # The master does nothing; it has forked the worker after it began to listen.
-        yield Server("nchan", template, _family(server.pids[0]))
+    with tempfile.TemporaryDirectory() as directory:
+        config = Path(directory) / "nginx.conf"
+        text = (PEERS / "nchan.conf").read_text()
+        for name, value in (("@PORT@", str(port)), ("@DIRECTORY@", directory), ("@MODULE@", str(NCHAN))):
+            text = text.replace(name, value)
+        config.write_text(text)
+        with process("nchan", [program, "-c", str(config), "-p", directory], template) as server:
+            # The master does nothing; it has forked the worker after it began to listen.
+            yield Server("nchan", template, _family(server.pids[0]))
 
 
 def _node() -> str:
     if not (PEERS / "node" / "node_modules").is_dir():
-        raise Failed("the Node peers are not installed: run make bench-quick")
+        raise Failed("the Node peers are not installed: run make bench-quick or make bench")
     program = shutil.which("node") or str(Path(sys.executable).parent / "node")
     if not Path(program).exists():
-        raise Failed("no Node: run make bench-quick")
+        raise Failed("no Node: run make bench-quick or make bench")
     return program
 
 
-@contextmanager
-def together(*starting: AbstractContextManager[Server]) -> Iterator[dict[str, Server]]:
-    """Run several servers; give them by name."""
-    with ExitStack() as stack:
-        running = [stack.enter_context(one) for one in starting]
-        yield {server.name: server for server in running}
+PEERS_BY_NAME: dict[str, Callable[[], AbstractContextManager[Server]]] = {
+    "Node ws": node_ws,
+    "Socket.IO": socket_io,
+    "python-socketio": python_socketio,
+    "FastAPI tutorial": tutorial,
+    "Django Channels": django_channels,
+    "nchan": nchan,
+    "nats-server ws": nats_ws,
+    "C send(2)": send,
+}

@@ -1,0 +1,66 @@
+"""What the figures were taken on."""
+
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+
+from benchmarks.generator import HERE
+from benchmarks.servers import NCHAN, PEERS
+
+PACKAGES = ("uvicorn", "uvloop", "nats-py", "fastapi", "python-socketio", "channels")
+NODE_PACKAGES = ("ws", "socket.io")
+DOCUMENTS = (":!/docs", ":!/*.md", ":!/benchmarks/results.json")
+DEBIAN_PACKAGES = ("libnginx-mod-nchan", "redis-server", "gcc")
+
+
+def described() -> dict[str, str]:
+    """Return what matters of this machine and of the programs on it."""
+    cpu = next((line.split(":", 1)[1] for line in _lines("/proc/cpuinfo") if line.startswith("model name")), "unknown")
+    memory = next((int(line.split()[1]) for line in _lines("/proc/meminfo") if line.startswith("MemTotal")), 0)
+    return {
+        "processor": f"{os.cpu_count()} x {cpu.strip()}",
+        "memory": f"{memory / 2**20:.0f} GiB",
+        "system": f"{_distribution()}, Linux {platform.release().partition('-')[0]}",
+        "Python": platform.python_version(),
+        "packages": ", ".join(_versions()),
+    }
+
+
+def commit() -> str:
+    """Return the commit that is checked out, and whether something besides documents was changed since."""
+    try:
+        name, changed = _git("rev-parse", "--short", "HEAD"), _git("status", "--porcelain", "--", ":/", *DOCUMENTS)
+    except (OSError, subprocess.CalledProcessError):
+        return "an unknown commit"
+    return f"{name} and changes" if changed else name
+
+
+def _git(*words: str) -> str:
+    return subprocess.run(["git", *words], cwd=HERE, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def _versions() -> list[str]:
+    found = [f"{name} {version(name)}" for name in PACKAGES]
+    nats = subprocess.run([Path(sys.executable).parent / "nats-server", "--version"], capture_output=True, text=True)
+    found.append(nats.stdout.strip().replace(": v", " "))
+    for name in NODE_PACKAGES:
+        lines = _lines(str(PEERS / "node" / "node_modules" / name / "package.json"))
+        found += [f"{name} {line.split(':')[1].strip(' ,').strip(chr(34))}" for line in lines if '"version":' in line]
+    if NCHAN.exists():
+        for name in DEBIAN_PACKAGES:
+            asked = subprocess.run(["dpkg-query", "-Wf", "${Version}", name], capture_output=True, text=True)
+            found += [f"{name} {asked.stdout}"] if asked.stdout else []
+    return found
+
+
+def _distribution() -> str:
+    named = [line.partition("=")[2].strip('"') for line in _lines("/etc/os-release") if line.startswith("PRETTY_NAME=")]
+    return named[0] if named else platform.system()
+
+
+def _lines(file: str) -> list[str]:
+    path = Path(file)
+    return path.read_text().splitlines() if path.exists() else []
