@@ -151,9 +151,15 @@ class Connection:
         """The clock that the session's times are on."""
         return self._loop.time()
 
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+        return self.now() - self._started
+
     def entered(self, identity: Identity) -> None:
         """Register with the hub once authenticated."""
         self.parts.hub.enter(self, identity.session)
+        self.parts.quota.entered(identity.user)
         log.info("connected", client=self.client, user=identity.user)
 
     def client_info(self, channel: str) -> ClientInfo:
@@ -291,7 +297,7 @@ class Connection:
     async def _perform(self, command: Command) -> None:
         started = time.perf_counter()
         method = request_name(command) or "unknown"
-        decision = self.session.receive(command)
+        decision = self.session.pace(self.now()) or self.session.receive(command)
         outcome: Outcome
         if isinstance(decision, Perform):
             outcome = await self._carry_out(decision, command)

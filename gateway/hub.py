@@ -26,6 +26,10 @@ class Follower(Protocol):
     def user(self) -> str:
         """The user the connection belongs to."""
 
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+
     def deliver(self, push: Shared) -> None:
         """Put a push that others get too into the client's outbox."""
 
@@ -82,6 +86,14 @@ class Hub:
     def of_user(self, user: str) -> list[Follower]:
         """Return the connections of `user`."""
         return list(self._users.get(user, ()))
+
+    def count_of_user(self, user: str) -> int:
+        """Return how many connections `user` has here."""
+        return len(self._users.get(user, ()))
+
+    def crowds(self, more_than: int) -> list[str]:
+        """Return the users with more connections here than that."""
+        return [user for user, found in self._users.items() if len(found) > more_than]
 
     def of_client(self, client: str) -> Follower | None:
         """Return the connection with that client id."""
