@@ -11,7 +11,7 @@ comma := ,
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check autobahn bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -35,6 +35,9 @@ conformance: test-deps web/dist/index.html ## Run the public suite of the Python
 operations-check: test-deps web/dist/index.html ## Do what docs/operations.md tells: restore backups, lose NATS nodes, sit behind proxies
 	@$(call install,proxies)
 	$(BIN)/python -m pytest tests/operations
+
+autobahn: test-deps ## Put Autobahn's fuzzing client to the gateway's WebSocket (needs Python 2.7: PYTHON2, or on PATH)
+	@$(BIN)/python -m tests.autobahn $(CASES)
 
 bench: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Measure everything of docs/performance.md beside other servers and write it there: make bench ROWS=room,idle REPEATS=3 (or HELP=1)
 	@$(call install,bench)

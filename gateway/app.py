@@ -27,6 +27,7 @@ from gateway.parts import Parts
 from gateway.postman import Postman
 from gateway.presence import Presence
 from gateway.publishing import Publisher
+from gateway.quota import Quota
 from gateway.rebalance import Rebalance, load
 from gateway.relay import Relay
 from gateway.revocations import Revocations
@@ -81,6 +82,7 @@ def create(settings: GatewaySettings) -> FastAPI:
             app.state.emulation = emulation
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
             control = Control(node, bus, hub, background, settings)
+            quota = Quota(hub, control, background, lambda: len(presence.loads(2 * settings.lease_seconds)), settings)
             parts = app.state.parts = Parts(
                 settings,
                 node,
@@ -93,6 +95,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 postman,
                 namespaces,
                 Publisher(bus, relay),
+                quota,
                 Alarms(),
             )
             app.state.server_api = ServerAPI(parts, control)
@@ -113,6 +116,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 background.loop("emulation", emulation.run)
                 background.loop("revocations", revocations.follow)
                 background.loop("control", control.listen)
+                background.loop("quota", quota.run)
 
             background.loop("connect", on_the_bus)
             background.loop("keys", keys.keep_fresh)

@@ -99,7 +99,8 @@ class CommandQueue:
         started = time.perf_counter()
         request = request_name(command)
         method = request or "unknown"
-        decision = self._connection.session.receive(command, request)
+        session = self._connection.session
+        decision = session.pace(self._connection.now()) or session.receive(command, request)
         if isinstance(decision, Perform):
             if traces.on():
                 return self._traced(command, method, started)

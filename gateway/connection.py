@@ -170,9 +170,15 @@ class Connection:
         """The clock that the session's times are on."""
         return self.parts.alarms.now()
 
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+        return self.now() - self._started
+
     def entered(self, identity: Identity) -> None:
         """Register with the hub once authenticated."""
         self.parts.hub.enter(self, identity.session)
+        self.parts.quota.entered(identity.user)
         log.info("connected", client=self.client, user=identity.user)
 
     def client_info(self, channel: str) -> ClientInfo:

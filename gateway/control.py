@@ -30,6 +30,8 @@ log = logs.get(__name__)
 RETRY_SECONDS = 0.25
 MOST_NODES = 4096
 """Most processes whose answers are taken."""
+MOST_TOLD = 1000
+"""Most connections of a user that one process tells of, the oldest first: more would not fit into a message."""
 MOST_ANSWERING = 64
 """Questions that one process answers at once; more go unanswered."""
 
@@ -62,10 +64,11 @@ class EndSubscriptions(msgspec.Struct, frozen=True, tag="unsubscribe"):
 
 
 class TellOfYourself(msgspec.Struct, frozen=True, tag="tell"):
-    """Send a `Node` to `asker`, marked with `question`."""
+    """Send a `Node` to `asker`, marked with `question`, and with it the connections of `user` if one is named."""
 
     asker: str
     question: str
+    user: str = ""
 
 
 Order = EndConnections | EndSubscriptions | TellOfYourself
@@ -89,6 +92,8 @@ class Told(msgspec.Struct, frozen=True):
 
     question: str
     node: Node
+    connections: tuple[tuple[float, str], ...] = ()
+    """Age in seconds and client id of each connection of the user asked for."""
 
 
 _orders = msgspec.json.Decoder(Order)
@@ -106,7 +111,7 @@ class Control:
         self._settings = settings
         self._leases = Stream(bus, subjects.PRESENCE_STREAM)
         self._asker = new_id()
-        self._asked: dict[str, tuple[dict[str, Node], asyncio.Event]] = {}
+        self._asked: dict[str, tuple[dict[str, Told], asyncio.Event]] = {}
         self._answering = 0
         self._started = time.monotonic()
         self._listening = False
@@ -132,19 +137,31 @@ class Control:
         self._bus.send(subjects.GATEWAY_CONTROL, msgspec.json.encode(order))
 
     async def nodes(self) -> list[Node]:
-        """Return every process that tells of itself within `api_gather_seconds`; raise `Unavailable`.
+        """Return every process that tells of itself within `api_gather_seconds`; raise `Unavailable`."""
+        return sorted((told.node for told in await self._ask()), key=lambda node: node.uid)
+
+    async def connections_of(self, user: str) -> list[tuple[float, str]]:
+        """Return age in seconds and client id of each connection of `user`, in all processes; raise `Unavailable`."""
+        return [connection for told in await self._ask(user) for connection in told.connections]
+
+    async def end_client(self, user: str, client: str, code: DisconnectCode) -> None:
+        """End one connection of `user`, wherever it is; raise `Unavailable`."""
+        await self.order(EndConnections(Whose(user, client), code.code, code.reason))
+
+    async def _ask(self, user: str = "") -> list[Told]:
+        """Return what the processes tell within `api_gather_seconds`; raise `Unavailable`.
 
         Done when all have answered that hold a lease; one that was killed keeps its lease for `lease_seconds`, and is
         waited for meanwhile.
         """
         question = new_id()
-        found: dict[str, Node] = {}
+        found: dict[str, Told] = {}
         changed = asyncio.Event()
         self._asked[question] = (found, changed)
         try:
             async with asyncio.timeout(self._settings.api_gather_seconds):
                 expected = await self._expected()
-                ask = TellOfYourself(self._asker, question)
+                ask = TellOfYourself(self._asker, question, user)
                 self._bus.send(subjects.GATEWAY_CONTROL, msgspec.json.encode(ask))
                 while expected is None or not expected <= found.keys():
                     await changed.wait()
@@ -153,7 +170,7 @@ class Control:
             log.info("not every gateway answered", answered=len(found))
         finally:
             del self._asked[question]
-        return sorted(found.values(), key=lambda node: node.uid)
+        return list(found.values())
 
     async def _expected(self) -> set[str] | None:
         """Return the processes that hold a lease; None when that cannot be told."""
@@ -172,7 +189,7 @@ class Control:
             return
         found, changed = self._asked.get(told.question, (None, None))
         if found is not None and changed is not None and len(found) < MOST_NODES:
-            found[told.node.uid] = told.node
+            found[told.node.uid] = told
             changed.set()
 
     def _ordered(self, message: Message) -> None:
@@ -210,12 +227,17 @@ class Control:
 
     async def _tell(self, order: TellOfYourself) -> None:
         try:
-            told = Told(order.question, self._myself())
+            told = Told(order.question, self._myself(), self._connections(order.user))
             self._bus.send(subjects.gateway_answers(order.asker), msgspec.json.encode(told))
         except Unavailable as error:
             log.debug("answer not sent", reason=str(error))
         finally:
             self._answering -= 1
+
+    def _connections(self, user: str) -> tuple[tuple[float, str], ...]:
+        """Return age and client id of the connections of `user` here; none when no user is named."""
+        found = ((one.age, one.client) for one in self._hub.of_user(user) if one.open)
+        return tuple(sorted(found, reverse=True)[:MOST_TOLD]) if user else ()
 
     def _myself(self) -> Node:
         channels = self._hub.channels()

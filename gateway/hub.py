@@ -26,6 +26,10 @@ class Follower(Protocol):
     def user(self) -> str:
         """The user the connection belongs to."""
 
+    @property
+    def age(self) -> float:
+        """Seconds since the connection was made."""
+
     def deliver(self, push: Shared) -> None:
         """Put a push that others get too into the client's outbox."""
 
@@ -67,6 +71,10 @@ class Index:
                 del self._found[key]
         elif found is follower:
             del self._found[key]
+
+    def crowds(self, more_than: int) -> list[str]:
+        """Return the keys under which more connections are than that."""
+        return [key for key, found in self._found.items() if (len(found) if isinstance(found, set) else 1) > more_than]
 
     def of(self, key: str) -> list[Follower]:
         """Return the connections under `key`."""
@@ -115,6 +123,14 @@ class Hub:
     def of_user(self, user: str) -> list[Follower]:
         """Return the connections of `user`."""
         return self._users.of(user)
+
+    def count_of_user(self, user: str) -> int:
+        """Return how many connections `user` has here."""
+        return len(self._users.of(user))
+
+    def crowds(self, more_than: int) -> list[str]:
+        """Return the users with more connections here than that."""
+        return self._users.crowds(more_than)
 
     def of_client(self, client: str) -> Follower | None:
         """Return the connection with that client id."""

@@ -12,6 +12,7 @@ from gateway.namespaces import Namespaces
 from gateway.postman import Postman
 from gateway.presence import Presence
 from gateway.publishing import Publisher
+from gateway.quota import Quota
 from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
@@ -38,6 +39,7 @@ class Parts:
     postman: Postman
     namespaces: Namespaces
     publisher: Publisher
+    quota: Quota
     alarms: Alarms
 
     def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:

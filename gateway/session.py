@@ -86,6 +86,22 @@ class Session:
     pong_by: float | None = None
     expires_at: float | None = None
     generation: int = 0
+    haste: float = 0
+    """Commands lately, less what the rate allows for the time since."""
+    hurried_at: float = 0
+
+    def pace(self, now: float) -> End | Refuse | None:
+        """Count one command against the rate that a connection has; None when it may be looked at."""
+        settings = self.settings
+        if not settings.commands_per_second:
+            return None
+        self.haste = max(0.0, self.haste - (now - self.hurried_at) * settings.commands_per_second) + 1
+        self.hurried_at = now
+        if self.haste <= settings.command_burst:
+            return None
+        if self.haste <= 2 * settings.command_burst:
+            return Refuse(codes.TOO_MANY_REQUESTS)
+        return End(codes.DISCONNECT_TOO_MANY_REQUESTS)
 
     def receive(self, command: Command, request: str | None) -> End | Refuse | Perform:
         """Decide about a command (not a pong), which carries `request`, as `request_name` says.

@@ -95,6 +95,19 @@ class GatewaySettings(Settings):
         default=0.025, description="How long events of a busy channel may wait for others, to travel as one frame."
     )
     max_connections: int = Field(default=20_000, ge=1, description="Connections of one gateway process.")
+    max_user_connections: int = Field(
+        default=100,
+        ge=0,
+        description="Connections of one user in all gateway processes; beyond it the oldest end (4502). 0: no limit.",
+    )
+    commands_per_second: float = Field(
+        default=1000, ge=0, description="Commands of one connection per second in the long run. 0: no limit."
+    )
+    command_burst: int = Field(
+        default=2000,
+        ge=1,
+        description="Commands of one connection at once; more are refused (111), and twice as many end it (3013).",
+    )
     max_subscriptions: int = Field(default=128, ge=1, description="Subscriptions of one client.")
     max_waiting_commands: int = Field(default=256, ge=1, description="Commands of one client that may wait.")
     pause_reading_at: int = Field(

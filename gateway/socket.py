@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from gateway.handshake import Handshake
 
 EXTENSION = "parley.socket"
+MOST_PONG_BYTES = 64 * 1024
+"""Bytes that wait for the peer, above which its pings go unanswered: else one that never reads fills the memory with
+them before it is noticed. RFC 6455, 5.5.3: whoever has many to answer may answer the last alone."""
 
 
 class Socket(asyncio.Protocol):
@@ -175,7 +178,7 @@ class Socket(asyncio.Protocol):
 
     def _take(self, opcode: int, payload: bytes) -> None:
         if opcode == PING:
-            if self.open:
+            if self.open and self.waiting_bytes <= MOST_PONG_BYTES:
                 self.transport.write(frame(PONG, payload))
         elif opcode == CLOSE:
             self._peer_closed(close_code(payload))

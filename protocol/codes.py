@@ -78,7 +78,9 @@ SLOW = DisconnectCode(3008, "slow", "the client does not read what is sent to it
 INSUFFICIENT_STATE = DisconnectCode(3010, "insufficient state", "continuity of a channel was lost")
 FORCE_RECONNECT = DisconnectCode(3011, "force reconnect", "the server asks the client to connect again")
 NO_PONG = DisconnectCode(3012, "no pong", "the client did not answer a ping in time")
-DISCONNECT_TOO_MANY_REQUESTS = DisconnectCode(3013, "too many requests", "more commands wait than a client may have")
+DISCONNECT_TOO_MANY_REQUESTS = DisconnectCode(
+    3013, "too many requests", "more commands wait than a client may have, or it went on when error 111 told it to wait"
+)
 
 # Terminal endings.
 INVALID_TOKEN = DisconnectCode(3500, "invalid token", "the connect token is not acceptable")
@@ -91,6 +93,9 @@ INAPPROPRIATE_PROTOCOL = DisconnectCode(3506, "inappropriate protocol", "a binar
 DISCONNECT_PERMISSION_DENIED = DisconnectCode(3507, "permission denied", "the connection may not go on")
 DISCONNECT_NOT_AVAILABLE = DisconnectCode(3508, "not available", "a message without id was sent; nothing takes them")
 SESSION_REVOKED = DisconnectCode(4501, "session revoked", "the session was logged out or revoked; sign in again")
+TOO_MANY_CONNECTIONS = DisconnectCode(
+    4502, "too many connections", "the user opened more connections than one may have; the oldest end"
+)
 
 # Endings that the WebSocket layer names (RFC 6455, 7.4.1); counted, never chosen by our rules.
 TOO_BIG = DisconnectCode(1009, "message too big", "a frame is larger than 64 KiB")

@@ -169,7 +169,7 @@ def test_no_module_imports_itself_in_a_circle() -> None:
         pytest.fail(" -> ".join(error.args[1]))
 
 
-@pytest.mark.parametrize("ring", ["bench", "system", "page", "faults"])
+@pytest.mark.parametrize("ring", ["bench", "system", "security", "page", "faults"])
 def test_system_tests_stand_outside(ring: str) -> None:
     """Tests of the running whole, and the bench they stand on, import nothing of what they test."""
     wrong = [

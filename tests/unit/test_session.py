@@ -212,3 +212,27 @@ def test_an_empty_command_is_a_pong() -> None:
     """Nothing at all is a pong; an id alone is not."""
     assert is_pong(Command())
     assert not is_pong(Command(id=1))
+
+
+def test_a_flood_is_refused_then_ended(session: Session) -> None:
+    """A burst is taken; beyond it commands are refused, and who goes on all the same is ended."""
+    burst = SETTINGS.command_burst
+    assert {session.pace(0) for _ in range(burst)} == {None}
+    assert {session.pace(0) for _ in range(burst)} == {Refuse(codes.TOO_MANY_REQUESTS)}
+    assert session.pace(0) == End(codes.DISCONNECT_TOO_MANY_REQUESTS)
+
+
+def test_who_waits_may_go_on(session: Session) -> None:
+    """What was too much is forgiven at the rate that is set, and never more than all of it."""
+    for _ in range(SETTINGS.command_burst + 1):
+        session.pace(0)
+    assert session.pace(2 / SETTINGS.commands_per_second) is None
+    assert session.pace(2 / SETTINGS.commands_per_second) == Refuse(codes.TOO_MANY_REQUESTS)
+    assert {session.pace(10**6) for _ in range(SETTINGS.command_burst)} == {None}
+    assert session.pace(10**6) == Refuse(codes.TOO_MANY_REQUESTS)
+
+
+def test_a_rate_of_zero_is_no_limit(session: Session) -> None:
+    """An operator may leave the rate open."""
+    session.settings = GatewaySettings(commands_per_second=0)
+    assert {session.pace(0) for _ in range(3 * SETTINGS.command_burst)} == {None}

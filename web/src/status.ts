@@ -30,6 +30,7 @@ const REASONS: Readonly<Record<number, string>> = {
   3503: 'The server closed this connection.',
   3504: 'Too many connections are open.',
   4501: 'Your session was ended.',
+  4502: 'You are connected in too many places.',
 };
 
 /**
