@@ -180,7 +180,7 @@ class Methods:
             return commands.Access(True, known.state.offset)
         state = await self._read_room(ask.room)
         if not state.created:
-            return Refusal.of(codes.NO_SUCH_ROOM)
+            return room.missing(state)
         return commands.Access(user.id in state.members, state.offset)
 
     def _time(self) -> int:

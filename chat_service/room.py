@@ -14,6 +14,7 @@ from chat_service.ids import KnownIds
 from protocol import codes, events
 from protocol.commands import Refusal
 from protocol.events import Event, User
+from protocol.names import GENERAL_ROOM
 
 SYSTEM = User("system", "Parley")
 """Whoever made what no person made: the room `general`."""
@@ -154,7 +155,7 @@ def decide_create(state: RoomState, user: User, name: str, now: int) -> Event | 
 def decide_join(state: RoomState, user: User, now: int) -> Event | Member | Refusal:
     """Let `user` in: everybody may join every room. Whoever is in already is answered as they stand."""
     if not state.created:
-        return Refusal.of(codes.NO_SUCH_ROOM)
+        return missing(state)
     return state.members.get(user.id) or state.next_event(events.JOINED, user, now)
 
 
@@ -172,7 +173,7 @@ def decide_send(
     who left since.
     """
     if not state.created:
-        return Refusal.of(codes.NO_SUCH_ROOM)
+        return missing(state)
     earlier = state.receipts.get((user.id, client_id)) or (recalled and recalled.receipt)
     if earlier:
         return earlier if earlier.digest == digest(text) else Refusal.of(codes.CONFLICT)
@@ -186,7 +187,12 @@ def decide_send(
 def refuse_access(state: RoomState, user: User) -> Refusal | None:
     """Return why `user` may not read or speak here; None for a member."""
     if not state.created:
-        return Refusal.of(codes.NO_SUCH_ROOM)
+        return missing(state)
     if user.id not in state.members:
         return Refusal.of(codes.NOT_A_MEMBER)
     return None
+
+
+def missing(state: RoomState) -> Refusal:
+    """Refuse what is asked of a room that does not exist. One exists in every deployment: it is about to be made."""
+    return Refusal.of(codes.UNAVAILABLE if state.id == GENERAL_ROOM else codes.NO_SUCH_ROOM)

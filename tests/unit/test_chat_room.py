@@ -11,7 +11,9 @@ from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, d
 from protocol import codes, events
 from protocol.commands import Refusal
 from protocol.events import Event, User
+from protocol.names import GENERAL_ROOM
 
+ADA = User("ada", "Ada")
 USERS = [User(name, name.title()) for name in ("ada", "bob", "cyd")]
 KEPT = 4
 
@@ -270,3 +272,11 @@ def test_an_author_of_too_many_messages_is_remembered_as_such() -> None:
 
     assert "ada" in state.ids.prolific
     assert not state.ids.surely_new("ada", "anything")
+
+
+def test_the_room_of_every_deployment_is_about_to_be_made() -> None:
+    """Before it exists whoever asks is told to retry, not that there is none."""
+    state = RoomState(GENERAL_ROOM, 8)
+    for refused in (room.decide_join(state, ADA, 1), room.refuse_access(state, ADA)):
+        assert isinstance(refused, Refusal)
+        assert refused.code == codes.UNAVAILABLE.code
