@@ -92,6 +92,8 @@ class Reader:
         """Return what is whole with `data`, in order; raise `Broken`, which has what came before the fault."""
         if self._rest:
             data = self._rest + data
+        elif self._message is None and (whole := _alone(data)) is not None:
+            return [whole]
         received: list[Received] = []
         at, end = 0, len(data)
         try:
@@ -151,6 +153,14 @@ class Reader:
             return None
         whole, self._message = bytes(self._message), None
         return _message(self._opcode, whole)
+
+
+def _alone(data: bytes) -> Received | None:
+    """Return the short whole message that `data` is, which is how commands come; None when it is anything else."""
+    size = len(data) - 6
+    if not 1 <= size < 126 or data[1] != 0x80 | size or data[0] not in (0x80 | TEXT, 0x80 | BINARY):
+        return None
+    return _message(data[0] & 0x0F, apply_mask(data[6:], data[2:6]))
 
 
 def _message(opcode: int, payload: bytes) -> Received:

@@ -119,7 +119,7 @@ class Publisher:
 
 def _written(data: bytes, info: ClientInfo | None, tags: dict[str, str] | None) -> tuple[bytes, dict[str, str]]:
     """Return body and headers of a publication."""
-    if is_json(data):
+    if b"\n" in data and is_json(data):
         data = compact(data)  # a raw newline would cut the lines that JSON clients read
     headers = {subjects.EVENT_TYPE: "publication", subjects.TIME: str(int(time.time() * 1000))}
     if info is not None:

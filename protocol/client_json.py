@@ -28,7 +28,10 @@ def decode_frame(frame: bytes) -> list[Command]:
 
     Unknown fields are ignored, as the protocol asks. Nesting is bounded by msgspec, which raises RecursionError.
     """
-    lines = frame.rstrip(SEPARATOR).split(SEPARATOR)
+    if SEPARATOR not in frame:
+        lines = [frame]
+    else:
+        lines = frame.rstrip(SEPARATOR).split(SEPARATOR)
     if len(lines) > MOST_COMMANDS:
         raise BadFrame("too many commands")
     try:
