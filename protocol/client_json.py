@@ -28,10 +28,7 @@ def decode_frame(frame: bytes) -> list[Command]:
 
     Unknown fields are ignored, as the protocol asks. Nesting is bounded by msgspec, which raises RecursionError.
     """
-    if SEPARATOR not in frame:
-        lines = [frame]
-    else:
-        lines = frame.rstrip(SEPARATOR).split(SEPARATOR)
+    lines = [frame] if SEPARATOR not in frame else frame.rstrip(SEPARATOR).split(SEPARATOR)
     if len(lines) > MOST_COMMANDS:
         raise BadFrame("too many commands")
     try:
