@@ -177,10 +177,7 @@ class Http(HttpToolsProtocol):
             deny(self.transport, unfit.status, unfit.headers)
             return
         socket = Socket(self.transport, self.connections, self.config.ws_max_size)  # type: ignore[arg-type]
-        state: Any = self.config.app.state  # type: ignore[union-attr]
-        port = self.server[1] if self.server else 0
-        if state.doorman.admit(socket, key, self.url, self.headers, port, state):
-            self.parser = None  # type: ignore[assignment]  # it holds this object, and both would wait for the collector of garbage
+        if self._admitted(socket, key):
             return
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         socket.handshake = Handshake(socket, self.app, scope, self.url, key)
@@ -188,6 +185,16 @@ class Http(HttpToolsProtocol):
         task = self.loop.create_task(socket.handshake.run())
         self.tasks.add(task)
         task.add_done_callback(self.tasks.discard)
+
+    def _admitted(self, socket: Socket, key: bytes) -> bool:
+        """Let the application's doorman answer the handshake, if it has one and he can; tell whether he did."""
+        state: Any = getattr(self.config.app, "state", None)
+        doorman = getattr(state, "doorman", None)
+        port = self.server[1] if self.server else 0
+        if doorman is None or not doorman.admit(socket, key, self.url, self.headers, port, state):
+            return False
+        self.parser = None  # type: ignore[assignment]  # it holds this object, and both would wait for the collector
+        return True
 
     def on_message_begin(self) -> None:
         """Offer this protocol to the endpoint."""
