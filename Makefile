@@ -10,7 +10,7 @@ PEERS := benchmarks/peers/node
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check autobahn bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check advisories autobahn bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ conformance: test-deps web/dist/index.html ## Run the public suite of the Python
 operations-check: test-deps web/dist/index.html ## Do what docs/operations.md tells: restore backups, lose NATS nodes, sit behind proxies
 	@$(call install,proxies)
 	$(BIN)/python -m pytest tests/operations
+
+advisories: venv ## Fail when a lock pins a release with a known hole (of those in requirements/advisories.toml)
+	@$(BIN)/python -m deploy.advisories
 
 autobahn: test-deps ## Put Autobahn's fuzzing client to the gateway's WebSocket (needs Python 2.7: PYTHON2, or on PATH)
 	@$(BIN)/python -m tests.autobahn $(CASES)
