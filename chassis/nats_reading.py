@@ -22,6 +22,8 @@ STATUS = "Status"
 DESCRIPTION = "Description"
 MAX_CONTROL_LINE = 64 * 1024
 """The longest line that is waited for; INFO of a large cluster is the longest there is."""
+MOST_DIGITS = 18
+"""Of a number in a line; Python refuses to read very long ones, by an error that nobody would take."""
 
 Receive = Callable[[str, dict[str, str], bytes, str], None]
 """Takes subject, headers, body, and where an answer is expected (empty: nowhere); must not block. What it raises is
@@ -95,11 +97,18 @@ class LeanParser(Parser):
                 await self._message(words[:-2], headers, data[following + head : following + size])
                 following += size + 2
             else:
-                await super().parse(data[at:following])
+                await self._line(data[at:following])
             at = following
         self._rest = data[at:]
         if len(self._rest) > MAX_CONTROL_LINE and CRLF not in self._rest:
             raise ProtocolError("nats: a line that does not end")
+
+    async def _line(self, line: bytes) -> None:
+        """Have nats-py take INFO, PING and the like; on a malformed one it raises whatever comes up (2.16.0)."""
+        try:
+            await super().parse(line)
+        except (AttributeError, ValueError) as error:
+            raise ProtocolError("nats: malformed line") from error
 
     async def _message(self, words: list[bytes], headers: bytes, body: bytes) -> None:
         if not 2 <= len(words) <= 3:
@@ -122,7 +131,7 @@ class LeanParser(Parser):
 
 
 def _number(text: bytes) -> int:
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > MOST_DIGITS:
         raise ProtocolError("nats: malformed MSG")
     return int(text)
 
