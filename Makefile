@@ -10,7 +10,7 @@ PEERS := benchmarks/peers/node
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check advisories autobahn bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check advisories autobahn fuzz bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ advisories: venv ## Fail when a lock pins a release with a known hole (of those 
 
 autobahn: test-deps ## Put Autobahn's fuzzing client to the gateway's WebSocket (needs Python 2.7: PYTHON2, or on PATH)
 	@$(BIN)/python -m tests.autobahn $(CASES)
+
+fuzz: test-deps web/dist/index.html ## Fuzz what reads others' bytes, for FUZZ_SECONDS (60), and the auth API by its description
+	@cmp -s requirements/fuzz.txt $(VENV)/fuzz/fuzz.txt || { echo "parley: installing requirements/fuzz.txt" && \
+	  $(BIN)/python -m venv --clear $(VENV)/fuzz && $(VENV)/fuzz/bin/$(subst $(BIN)/,,$(PIP)) --quiet -r requirements/fuzz.txt && \
+	  cp requirements/fuzz.txt $(VENV)/fuzz/fuzz.txt; }
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench-quick: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Compare fan-out with other servers in 4 minutes (needs gcc, nginx-light, libnginx-mod-nchan); the last line is JSON
 	@$(with-node) && $(BIN)/python -m benchmarks
@@ -92,7 +98,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run server canary node locks sbom test conformance proxies; do \
+	cd requirements && for name in run server canary node locks sbom test conformance proxies fuzz; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 
