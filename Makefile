@@ -11,7 +11,7 @@ comma := ,
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check autobahn bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check advisories autobahn fuzz bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,8 +36,17 @@ operations-check: test-deps web/dist/index.html ## Do what docs/operations.md te
 	@$(call install,proxies)
 	$(BIN)/python -m pytest tests/operations
 
+advisories: venv ## Fail when a lock pins a release with a known hole (of those in requirements/advisories.toml)
+	@$(BIN)/python -m deploy.advisories
+
 autobahn: test-deps ## Put Autobahn's fuzzing client to the gateway's WebSocket (needs Python 2.7: PYTHON2, or on PATH)
 	@$(BIN)/python -m tests.autobahn $(CASES)
+
+fuzz: test-deps web/dist/index.html ## Fuzz what reads others' bytes, for FUZZ_SECONDS (60), and the auth API by its description
+	@cmp -s requirements/fuzz.txt $(VENV)/fuzz/fuzz.txt || { echo "parley: installing requirements/fuzz.txt" && \
+	  $(BIN)/python -m venv --clear $(VENV)/fuzz && $(VENV)/fuzz/bin/$(subst $(BIN)/,,$(PIP)) --quiet -r requirements/fuzz.txt && \
+	  cp requirements/fuzz.txt $(VENV)/fuzz/fuzz.txt; }
+	@$(BIN)/python -m tests.fuzz $(FUZZ)
 
 bench: test-deps web/dist/index.html $(PEERS)/node_modules/.package-lock.json ## Measure everything of docs/performance.md beside other servers and write it there: make bench ROWS=room,idle REPEATS=3 (or HELP=1)
 	@$(call install,bench)
@@ -94,7 +103,7 @@ page: web/dist/index.html ## Build the page, when its sources changed
 
 locks: venv ## Compile requirements/*.in into hash-pinned locks; releases younger than a week are left out
 	@$(call install,locks)
-	cd requirements && for name in run server canary node locks sbom test conformance proxies bench; do \
+	cd requirements && for name in run server canary node locks sbom test conformance proxies bench fuzz; do \
 	  ../$(BIN)/python -m uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes \
 	    --no-emit-index-url --no-header --exclude-newer '7 days' $$name.in -o $$name.txt || exit 1; done
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Request, Response
@@ -18,7 +19,7 @@ from auth_service.sessions import Session
 from auth_service.settings import Settings
 from auth_service.tickets import Tickets
 from auth_service.tokens import Claims
-from chassis.app import Problem
+from chassis.app import PROBLEM_TYPE, Problem
 from chassis.database import DatabaseUnavailable
 from chassis.metrics import start_at_zero
 
@@ -109,7 +110,11 @@ Bearer = Annotated[tuple[Claims, Session], Depends(_bearer)]
 
 
 def _answers(*statuses: int) -> dict[int | str, dict[str, Any]]:
-    return {status: {"model": bodies.ProblemBody} for status in (*statuses, 413, 422, 429, 503)}
+    content = {PROBLEM_TYPE: {"schema": bodies.ProblemBody.model_json_schema()}}  # FastAPI's `model` says plain JSON
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content}
+        for status in (*statuses, 413, 422, 429, 503)
+    }
 
 
 router = APIRouter(prefix="/auth", tags=["auth"], route_class=Counted, dependencies=[Depends(_prepared)])

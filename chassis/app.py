@@ -22,6 +22,7 @@ from protocol.names import new_id
 log = logs.get(__name__)
 
 VERSION = "0.1.0"
+PROBLEM_TYPE = "application/problem+json"
 _UNTRACED = ("/health", "/metrics", "/connection", "/emulation")
 """Paths of probes, and of what lasts as long as its client: commands are traced one by one."""
 _INTERNAL = ("/health/", "/metrics")
@@ -48,7 +49,7 @@ def problem_response(status: int, code: str, detail: str, retry_after: int | Non
     if status == 401:
         headers["WWW-Authenticate"] = "Bearer"
     body = {"type": "about:blank", "title": code.replace("_", " "), "status": status, "detail": detail, "code": code}
-    return JSONResponse(body, status, headers, media_type="application/problem+json")
+    return JSONResponse(body, status, headers, media_type=PROBLEM_TYPE)
 
 
 class RequestLog:
@@ -190,4 +191,4 @@ def create(
     return app
 
 
-__all__ = ["VERSION", "AsyncIterator", "Problem", "create", "problem_response"]
+__all__ = ["PROBLEM_TYPE", "VERSION", "AsyncIterator", "Problem", "create", "problem_response"]

@@ -23,6 +23,8 @@ STATUS = "Status"
 DESCRIPTION = "Description"
 MAX_CONTROL_LINE = 64 * 1024
 """The longest line that is waited for; INFO of a large cluster is the longest there is."""
+MOST_DIGITS = 18
+"""Of a number in a line; Python refuses to read very long ones, by an error that nobody would take."""
 
 
 class Message(msgspec.Struct, frozen=True):
@@ -101,7 +103,7 @@ class LeanParser(Parser):
                 size = _number(words.pop() if words else b"")
                 head = _number(words.pop() if words else b"")
             else:
-                await super().parse(data[at:following])
+                await self._line(data[at:following])
                 at = following
                 continue
             if following + size + 2 > length:
@@ -114,6 +116,13 @@ class LeanParser(Parser):
         self._rest = data[at:]
         if len(self._rest) > MAX_CONTROL_LINE and CRLF not in self._rest:
             raise ProtocolError("nats: a line that does not end")
+
+    async def _line(self, line: bytes) -> None:
+        """Have nats-py take INFO, PING and the like; on a malformed one it raises whatever comes up (2.16.0)."""
+        try:
+            await super().parse(line)
+        except (AttributeError, ValueError) as error:
+            raise ProtocolError("nats: malformed line") from error
 
     def _message(self, words: list[bytes], headers: bytes, body: bytes) -> Awaitable[None] | None:
         """Hand a message to its subscription; return what is left to be awaited when that is one of nats-py's."""
@@ -139,7 +148,7 @@ class LeanParser(Parser):
 
 
 def _number(text: bytes) -> int:
-    if not text.isdigit():
+    if not text.isdigit() or len(text) > MOST_DIGITS:
         raise ProtocolError("nats: malformed MSG")
     return int(text)
 

@@ -95,7 +95,7 @@ async def test_documentation(auth: Running) -> None:
         for operation in operations.values():
             for status, response in operation["responses"].items():
                 if int(status) >= 400:
-                    assert response["content"]["application/json"]["schema"]["$ref"].endswith("/ProblemBody")
+                    assert response["content"]["application/problem+json"]["schema"]["title"] == "ProblemBody"
 
 
 async def test_answers_with_secrets_are_not_cached(auth: Running) -> None:
