@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from nats.errors import ProtocolError
 
-from chassis.nats_reading import Direct, LeanParser, parsed
+from chassis.nats_reading import Direct, LeanParser, Message, parsed
 from gateway import fossil
 from gateway.framing import (
     BINARY,
@@ -237,7 +237,10 @@ class _Client:
         self.told: list[tuple[Any, ...]] = []
         self.stats = {"in_msgs": 0, "in_bytes": 0}
         client: Any = self
-        self._subs = {1: Direct(client, 1, "a", lambda *message: self.told.append(message))}
+        self._subs = {1: Direct(client, 1, "a", "", self._received)}
+
+    def _received(self, one: Message) -> None:
+        self.told.append((one.subject, one.headers, one.body, one.reply))
 
     async def _process_msg(self, *message: Any) -> None:
         self.told.append(message)
