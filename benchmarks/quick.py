@@ -27,7 +27,7 @@ def ratios(repeats: int, connections: int, members: int, seconds: float = SECOND
             session.start(name)
         _complete(session)
         rest = _idle(session, connections)
-        session.warm()
+        session.warm(min(1, seconds))
         work = {
             "room": (room(members, seconds), (OURS, WS, NCHAN)),
             "small": (small_rooms(members, seconds), (OURS, WS)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks import special
+from benchmarks.gateways import WORKERS, hearing
 from benchmarks.generator import Work
 from benchmarks.ours import parley, single
 from benchmarks.servers import PEERS_BY_NAME
@@ -217,6 +218,18 @@ ROWS = (
         _members,
         ours=lambda session: session.start(OURS, partial(parley, UNJOINED)),
         repeats=1,
+    ),
+    Row(
+        "gateways",
+        "What a message costs in a gateway that only hears it",
+        "Two gateway processes: 60 rooms have their sender on one, and on the other a follower; ten messages at once.",
+        (
+            Column("sent_us", "CPU µs per message, where it is said", ".0f"),
+            Column("heard_us", "CPU µs per message, where it is heard by one", ".0f"),
+        ),
+        (),
+        hearing,
+        ours=lambda session: session.start(OURS, partial(parley, WORKERS)),
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

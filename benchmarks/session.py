@@ -62,10 +62,11 @@ class Session:
 
         self.attempt(name, starting)
 
-    def warm(self) -> None:
+    def warm(self, seconds: float = 1) -> None:
         """Put a little load on every server: what its first work costs is nobody's measure."""
+        work = dataclasses.replace(WARM, seconds=seconds)
         for name, server in list(self.running.items()):
-            self.attempt(name, partial(fan_out(WARM), server))
+            self.attempt(name, partial(fan_out(work), server))
 
     def attempt(self, name: str, step: Callable[[], object]) -> None:
         """Take a step for a server; when it fails say so, and leave that server out from now on."""
