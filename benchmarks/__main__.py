@@ -14,7 +14,7 @@ from benchmarks import machine, page, quick
 from benchmarks.generator import Failed
 from benchmarks.results import Result, Results, spreads
 from benchmarks.rows import BY_NAME, ROWS, Row
-from benchmarks.session import Session, raise_file_limit, say
+from benchmarks.session import Session, prepare, say
 from benchmarks.works import SECONDS
 
 TERMINATED = 143
@@ -26,7 +26,7 @@ def measured(row: Row, repeats: int) -> Result:
     say(f"--- {row.name}: {row.title}")
     repeats = min(repeats, row.repeats)
     with Session(repeats) as session:
-        session.attempt("Parley", partial(raise_file_limit, row.connections))
+        session.attempt("Parley", partial(prepare, row.connections))
         if not session.failed:
             row.ours(session)
             for name in row.peers:

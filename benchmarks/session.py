@@ -1,6 +1,7 @@
 """The servers of one row while they run, and the order in which they are measured."""
 
 import dataclasses
+import os
 import resource
 import statistics
 import sys
@@ -11,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from benchmarks.generator import Failed, Figures, Load, Work, cpu_seconds, resident_kib
+from benchmarks.generator import GENERATOR_CORE, SERVER_CORE, Failed, Figures, Load, Work, cpu_seconds, resident_kib
 from benchmarks.servers import PEERS_BY_NAME, Server
 
 SETTLED = 0.005
@@ -28,8 +29,10 @@ def say(text: str) -> None:
     print(f"benchmarks: {text}", file=sys.stderr, flush=True)
 
 
-def raise_file_limit(connections: int) -> None:
-    """Let this process and those it starts open as many files as they may; `Failed` when that is too few."""
+def prepare(connections: int) -> None:
+    """Let this process and those it starts open as many files as they may. `Failed`: too few files or cores."""
+    if not {GENERATOR_CORE, SERVER_CORE} <= os.sched_getaffinity(0):
+        raise Failed(f"two cores are needed, number {SERVER_CORE} and number {GENERATOR_CORE}")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < connections + SPARE_FILES:
