@@ -25,7 +25,7 @@ def measured(row: Row, repeats: int) -> Result:
     began, load = time.monotonic(), os.getloadavg()[0]
     say(f"--- {row.name}: {row.title}")
     repeats = min(repeats, row.repeats)
-    with Session(repeats) as session:
+    with Session(repeats, row.once) as session:
         session.attempt("Parley", partial(prepare, row.connections))
         if not session.failed:
             row.ours(session)

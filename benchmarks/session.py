@@ -42,8 +42,10 @@ def prepare(connections: int) -> None:
 class Session:
     """Servers that run side by side. One that cannot be had, or breaks, is left out and kept in `failed`."""
 
-    def __init__(self, repeats: int) -> None:
+    def __init__(self, repeats: int, once: Sequence[str] = ()) -> None:
+        """Each server is measured `repeats` times, those named by `once` in the first round alone."""
         self.repeats = repeats
+        self._once_only = set(once)
         self.running: dict[str, Server] = {}
         self.failed: dict[str, str] = {}
         self._stack = ExitStack()
@@ -89,6 +91,8 @@ class Session:
         for round_ in range(self.repeats):
             shift = round_ % max(1, len(names))
             for name in names[shift:] + names[:shift]:
+                if round_ and name in self._once_only:
+                    continue
                 if (server := self.running.get(name)) is not None:
                     self.attempt(name, partial(self._once, found, f"{what} {round_ + 1}", server, measure))
         return {name: runs for name, runs in found.items() if name in self.running}

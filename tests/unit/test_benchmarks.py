@@ -89,6 +89,14 @@ def test_a_server_that_breaks_is_left_out() -> None:
     assert ran == ["good", "bad", "bad", "good"]  # the second round begins with another one
 
 
+def test_some_are_measured_once() -> None:
+    """Who is slow to connect has its turn in the first round alone."""
+    with Session(repeats=3, once=["slow"]) as session:
+        session.running = {name: Server(name, Template(1), ()) for name in ("slow", "fast")}
+        runs = session.interleaved("load", lambda server: {"cpu_us": 1.0})
+    assert {name: len(found) for name, found in runs.items()} == {"slow": 1, "fast": 3}
+
+
 def test_every_row_has_a_name_of_its_own() -> None:
     """`make bench ROWS=...` finds each row."""
     assert len(BY_NAME) == len(ROWS)
