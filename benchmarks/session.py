@@ -77,7 +77,7 @@ class Session:
         """Take a step for a server; when it fails say so, and leave that server out from now on."""
         try:
             step()
-        except (Failed, OSError, ValueError, LookupError) as error:
+        except (Failed, AssertionError, OSError, ValueError, LookupError) as error:
             self.failed[name] = str(error)
             self.running.pop(name, None)
             say(f"FAILED: {name}: {error}")
