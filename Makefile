@@ -24,7 +24,7 @@ canary: run-deps ## Have the canary chat with what `make run` started, and count
 	@export CANARY_URL=$${CANARY_URL:-http://localhost:$${GATEWAY_PORT:-8000}} \
 	  CANARY_AUTH_URL=$${CANARY_AUTH_URL:-http://localhost:$${AUTH_PORT:-8001}/auth} && exec $(BIN)/python -m canary
 
-test: test-deps web/dist/index.html $(SDK_TESTS)/node_modules/.package-lock.json ## Run every test (Debian packages they need: see .ci/run)
+test: test-deps web/dist/index.html $(SDK_TESTS)/node_modules/.package-lock.json $(PEERS)/node_modules/.package-lock.json ## Run every test (Debian packages they need: see .ci/run)
 	$(BIN)/python -m pytest
 	@$(with-node) && cd web && npm test
 

@@ -13,8 +13,8 @@ from functools import partial
 from benchmarks import machine, page, quick
 from benchmarks.generator import Failed
 from benchmarks.results import Result, Results, spreads
-from benchmarks.rows import BY_NAME, ROWS, Row
-from benchmarks.session import Session, raise_file_limit, say
+from benchmarks.rows import BY_NAME, OURS, ROWS, Row
+from benchmarks.session import Measured, Session, prepare, say
 from benchmarks.works import SECONDS
 
 TERMINATED = 143
@@ -25,13 +25,15 @@ def measured(row: Row, repeats: int) -> Result:
     began, load = time.monotonic(), os.getloadavg()[0]
     say(f"--- {row.name}: {row.title}")
     repeats = min(repeats, row.repeats)
-    with Session(repeats) as session:
-        session.attempt("Parley", partial(raise_file_limit, row.connections))
+    with Session(repeats, row.once) as session:
+        session.attempt(OURS, partial(prepare, row.connections))
         if not session.failed:
             row.ours(session)
             for name in row.peers:
                 session.start(name)
-        runs = row.measure(session) if session.running else {}
+        runs: dict[str, list[Measured]] = {}
+        if session.running:
+            session.attempt(OURS, lambda: runs.update(row.measure(session)))
         seconds = time.monotonic() - began
         say(f"{row.name} took {seconds:.0f} s")
         taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}"

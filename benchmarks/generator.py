@@ -204,8 +204,13 @@ class Load:
         self._end("\n")
 
     def _end(self, word: str = "") -> None:
-        self._process.communicate(word, END_SECONDS)
-        self._directory.cleanup()
+        try:
+            self._process.communicate(word, END_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            raise Failed("the generator does not end") from None
+        finally:
+            self._directory.cleanup()
 
     def _line(self) -> str:
         assert self._process.stdout is not None

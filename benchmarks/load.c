@@ -18,6 +18,7 @@
 #include <getopt.h>
 #include <math.h>
 #include <netinet/tcp.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -320,9 +321,13 @@ static void receive(struct client *c) {
   memcpy(c->carry, rest, c->carried);
 }
 
-static void turn(int wait_ms) {
+/* Do what there is to do, after waiting for it no longer than some seconds: to the microsecond, without spinning. */
+static void turn(double wait) {
   struct epoll_event events[512];
-  int n = epoll_wait(poller, events, 512, wait_ms);
+  struct pollfd anything = {.fd = poller, .events = POLLIN};
+  struct timespec most = {.tv_sec = 0, .tv_nsec = wait < 0 ? 0 : wait > 0.1 ? 100000000 : (long)(wait * 1e9)};
+  int n = epoll_wait(poller, events, 512, 0);
+  if (n == 0 && most.tv_nsec && ppoll(&anything, 1, &most, NULL) > 0) n = epoll_wait(poller, events, 512, 0);
   for (int i = 0; i < n; i++) {
     struct client *c = events[i].data.ptr;
     if (events[i].events & EPOLLOUT) {
@@ -371,15 +376,14 @@ static void run(void) {
         say(&clients[number++ % senders], next);
         next = begun + number / rate;
       }
-    double idle = rate ? next - now() : 0.1;
-    turn(idle <= 0.0005 ? 0 : idle > 0.1 ? 100 : (int)(idle * 1000));
+    turn(rate ? next - now() : 0.1);
   }
   measuring = 0;
   ended = 1;
   double spent = cpu() - cpu_before, took = now() - start;
   printf("end\n");
   fflush(stdout);
-  while (arrived < owed && now() < end + settle) turn(100);
+  while (arrived < owed && now() < end + settle) turn(0.1);
   printf("{\"seconds\": %.4f, \"delivered\": %llu, \"sent\": %llu, \"reads\": %llu, \"bytes\": %llu, \"owed\": %llu, "
          "\"arrived\": %llu, \"refused\": %llu, \"lost\": %d, \"generator_cores\": %.3f, ",
          took, (unsigned long long)delivered, (unsigned long long)sent, (unsigned long long)reads,
@@ -398,7 +402,7 @@ static void open_all(void) {
   opened = greeted = 0;
   while (greeted < count) {
     while (opened < count && opened - greeted < concurrency) open_one();
-    turn(100);
+    turn(0.1);
     if (now() - said > 2) {
       fprintf(stderr, "load: %d of %d clients greeted\n", greeted, count);
       said = now();

@@ -1,9 +1,9 @@
 """Writes the measured tables into docs/performance.md, between its markers; the prose around them stays."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
-from benchmarks import plots
+from benchmarks import costs, plots
 from benchmarks.aims import judged
 from benchmarks.generator import HERE, Failed
 from benchmarks.results import Result, Results
@@ -23,8 +23,13 @@ def write(results: Results, page: Path = PAGE) -> None:
     if not begin or not end:
         raise Failed(f"{page.name} lacks {BEGIN} or {END}")
     drawn = plots.draw(results, page.parent / "images")
-    body = "\n".join(line for part in (_circumstances(results), _aims(results), _rows(results, drawn)) for line in part)
-    page.write_text(f"{head}{BEGIN}\n{body}\n{END}{tail}")
+    page.write_text(f"{head}{BEGIN}\n{body(results, drawn)}\n{END}{tail}")
+
+
+def body(results: Results, drawn: Mapping[str, str]) -> str:
+    """Return the tables, with plots where `drawn` names the file of a row."""
+    parts = (_circumstances(results), _aims(results), _rows(results, drawn), costs.told(results))
+    return "\n".join(line for part in parts for line in part)
 
 
 def _circumstances(results: Results) -> Iterator[str]:
@@ -50,7 +55,7 @@ def _aims(results: Results) -> Iterator[str]:
     yield ""
 
 
-def _rows(results: Results, drawn: dict[str, str]) -> Iterator[str]:
+def _rows(results: Results, drawn: Mapping[str, str]) -> Iterator[str]:
     for row in ROWS:
         result = results.rows.get(row.name)
         if result is None:

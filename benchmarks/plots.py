@@ -76,8 +76,8 @@ def _latency(row: Result, file: Path) -> None:
         axes.plot([p50], [i], "o", color=colour)
         axes.plot([p99], [i], "|", color=colour, markersize=12, markeredgewidth=2)
     axes.set_yticks(range(len(pairs)), [name for name, _ in pairs])
-    axes.set_xlim(left=0)
-    axes.set_xlabel("ms: p50 (dot) to p99 (bar)")
+    axes.set_xscale("log")
+    axes.set_xlabel("ms: p50 (dot) to p99 (bar), logarithmic")
     _save(figure, axes, file)
 
 

@@ -4,7 +4,7 @@ from functools import partial
 
 from benchmarks.generator import Failed
 from benchmarks.ours import parley, single
-from benchmarks.session import Measured, Session, fan_out, idle, medians, raise_file_limit, say
+from benchmarks.session import Measured, Session, fan_out, idle, medians, prepare, say
 from benchmarks.works import SECONDS, UNJOINED, one_at_a_time, room, small_rooms, steady
 
 OURS, UNJOINED_OURS = "Parley", "Parley, each delivery a write"
@@ -19,7 +19,7 @@ def ratios(repeats: int, connections: int, members: int, seconds: float = SECOND
     `connections` are idle; `members` are in the large room; each load lasts `seconds`. Raises `Failed` when a server is
     missing or breaks.
     """
-    raise_file_limit(max(connections, 5 * members))
+    prepare(max(connections, 5 * members))
     with Session(repeats) as session:
         session.start(OURS, parley)
         session.start(UNJOINED_OURS, partial(parley, UNJOINED))
@@ -27,7 +27,7 @@ def ratios(repeats: int, connections: int, members: int, seconds: float = SECOND
             session.start(name)
         _complete(session)
         rest = _idle(session, connections)
-        session.warm()
+        session.warm(min(1, seconds))
         work = {
             "room": (room(members, seconds), (OURS, WS, NCHAN)),
             "small": (small_rooms(members, seconds), (OURS, WS)),

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 
 from benchmarks import special
+from benchmarks.gateways import WORKERS, hearing
 from benchmarks.generator import Work
 from benchmarks.ours import parley, single
 from benchmarks.servers import PEERS_BY_NAME
@@ -16,6 +17,7 @@ OURS = "Parley"
 ALL = tuple(PEERS_BY_NAME)
 FAST = tuple(name for name in ALL if name != "Django Channels")
 """Those that can do what the row asks for."""
+SLOW_TO_CONNECT = ("python-socketio", "FastAPI tutorial", "Django Channels", "nats-server ws")
 Runs = dict[str, list[Measured]]
 
 
@@ -41,6 +43,8 @@ class Row:
     ours: Callable[[Session], None] = lambda session: session.start(OURS, parley)
     """How Parley is started."""
     connections: int = 5000
+    once: Sequence[str] = ()
+    """Peers that are measured once, because connecting alone takes them long."""
     repeats: int = 99
     """The most repeats that make sense."""
 
@@ -93,18 +97,20 @@ ROWS = (
     Row(
         "room5000",
         "One room of 5,000, saturated",
-        "The same in a larger room.",
+        "The same in a larger room. The slowest to connect are measured once.",
         SATURATED,
         ALL,
-        _load(room(5000)),
+        _load(dataclasses.replace(room(5000), warm=4)),  # python-socketio takes in all 32 before it sends one
+        once=SLOW_TO_CONNECT,
     ),
     Row(
         "small",
         "1,000 rooms of 5, saturated",
-        "One message is under way in each room.",
+        "One message is under way in each room. The slowest to connect are measured once.",
         SATURATED,
         FAST,
         _load(small_rooms(1000)),
+        once=SLOW_TO_CONNECT,
     ),
     Row(
         "steady",
@@ -179,7 +185,7 @@ ROWS = (
     Row(
         "beside",
         "A room of 5 beside a room of 5,000",
-        "4 messages a second to the large one, 20 to the small one.",
+        "4 messages a second to the large one, 20 to the small one. Two peers are measured once.",
         (
             Column("small_p50_ms", "small room's p50 ms", ".1f"),
             Column("small_p99_ms", "small room's p99 ms", ".1f"),
@@ -188,6 +194,7 @@ ROWS = (
         ),
         ("Node ws", "FastAPI tutorial", "nchan"),
         special.beside,
+        once=("FastAPI tutorial", "nchan"),
     ),
     Row(
         "durable",
@@ -217,6 +224,18 @@ ROWS = (
         _members,
         ours=lambda session: session.start(OURS, partial(parley, UNJOINED)),
         repeats=1,
+    ),
+    Row(
+        "gateways",
+        "What a message costs in a gateway that only hears it",
+        "Two gateway processes: 60 rooms have their sender on one, and on the other a follower; ten messages at once.",
+        (
+            Column("sent_us", "CPU µs per message, where it is said", ".0f"),
+            Column("heard_us", "CPU µs per message, where it is heard by one", ".0f"),
+        ),
+        (),
+        hearing,
+        ours=lambda session: session.start(OURS, partial(parley, WORKERS)),
     ),
 )
 BY_NAME = {row.name: row for row in ROWS}

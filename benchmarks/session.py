@@ -1,6 +1,7 @@
 """The servers of one row while they run, and the order in which they are measured."""
 
 import dataclasses
+import os
 import resource
 import statistics
 import sys
@@ -11,7 +12,7 @@ from functools import partial
 from types import TracebackType
 from typing import Self
 
-from benchmarks.generator import Failed, Figures, Load, Work, cpu_seconds, resident_kib
+from benchmarks.generator import GENERATOR_CORE, SERVER_CORE, Failed, Figures, Load, Work, cpu_seconds, resident_kib
 from benchmarks.servers import PEERS_BY_NAME, Server
 
 SETTLED = 0.005
@@ -28,8 +29,10 @@ def say(text: str) -> None:
     print(f"benchmarks: {text}", file=sys.stderr, flush=True)
 
 
-def raise_file_limit(connections: int) -> None:
-    """Let this process and those it starts open as many files as they may; `Failed` when that is too few."""
+def prepare(connections: int) -> None:
+    """Let this process and those it starts open as many files as they may. `Failed`: too few files or cores."""
+    if not {GENERATOR_CORE, SERVER_CORE} <= os.sched_getaffinity(0):
+        raise Failed(f"two cores are needed, number {SERVER_CORE} and number {GENERATOR_CORE}")
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     if hard != resource.RLIM_INFINITY and hard < connections + SPARE_FILES:
@@ -39,8 +42,10 @@ def raise_file_limit(connections: int) -> None:
 class Session:
     """Servers that run side by side. One that cannot be had, or breaks, is left out and kept in `failed`."""
 
-    def __init__(self, repeats: int) -> None:
+    def __init__(self, repeats: int, once: Sequence[str] = ()) -> None:
+        """Each server is measured `repeats` times, those named by `once` in the first round alone."""
         self.repeats = repeats
+        self._once_only = set(once)
         self.running: dict[str, Server] = {}
         self.failed: dict[str, str] = {}
         self._stack = ExitStack()
@@ -62,16 +67,17 @@ class Session:
 
         self.attempt(name, starting)
 
-    def warm(self) -> None:
+    def warm(self, seconds: float = 1) -> None:
         """Put a little load on every server: what its first work costs is nobody's measure."""
+        work = dataclasses.replace(WARM, seconds=seconds)
         for name, server in list(self.running.items()):
-            self.attempt(name, partial(fan_out(WARM), server))
+            self.attempt(name, partial(fan_out(work), server))
 
     def attempt(self, name: str, step: Callable[[], object]) -> None:
         """Take a step for a server; when it fails say so, and leave that server out from now on."""
         try:
             step()
-        except (Failed, OSError, ValueError, LookupError) as error:
+        except (Failed, AssertionError, OSError, ValueError, LookupError) as error:
             self.failed[name] = str(error)
             self.running.pop(name, None)
             say(f"FAILED: {name}: {error}")
@@ -85,6 +91,8 @@ class Session:
         for round_ in range(self.repeats):
             shift = round_ % max(1, len(names))
             for name in names[shift:] + names[:shift]:
+                if round_ and name in self._once_only:
+                    continue
                 if (server := self.running.get(name)) is not None:
                     self.attempt(name, partial(self._once, found, f"{what} {round_ + 1}", server, measure))
         return {name: runs for name, runs in found.items() if name in self.running}
