@@ -1,7 +1,8 @@
 """Three nodes of NATS under load: leaders die, nodes are upgraded one by one, a lost one is replaced.
 
-Five people talk through two gateways meanwhile, and in the end everything is judged (tests/bench/party.py). They live in
-this test's event loop: whatever blocks runs in a thread, or their deadlines would pass while their answers lie unread.
+Five people talk through two gateways meanwhile, and in the end everything is judged (tests/bench/party.py). They live
+in this test's event loop: whatever blocks runs in a thread, or their deadlines would pass while their answers lie
+unread.
 """
 
 import shutil
