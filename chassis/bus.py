@@ -20,7 +20,7 @@ from nats.micro import add_service
 from nats.micro.request import Request
 from nats.micro.service import EndpointConfig, Service, ServiceConfig
 
-from chassis import logs, metrics, traces
+from chassis import failpoints, logs, metrics, traces
 from chassis.encryption import Encryption
 from chassis.nats_reading import Direct, lean_client, subscribe
 from chassis.settings import Settings
@@ -220,6 +220,7 @@ class Bus:
         self._one[token] = future
         try:
             await self._client.publish(subject, body, reply=f"{self._inbox}.one.{token}", headers=headers)
+            failpoints.reach("bus.published")
             async with asyncio.timeout(seconds):
                 answer = await future
         except (errors.Error, TimeoutError) as error:
@@ -317,6 +318,7 @@ class Bus:
             raise TooLarge(f"{size} bytes")
 
     def _answer_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
+        failpoints.reach("bus.answered")
         future = self._one.get(subject.rpartition(".")[2])
         if future is not None and not future.done():  # else the asker gave up waiting
             future.set_result(Message(subject, headers, body, reply))

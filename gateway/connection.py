@@ -13,7 +13,7 @@ import msgspec
 import structlog
 from msgspec import Raw
 
-from chassis import logs, traces
+from chassis import failpoints, logs, traces
 from chassis.lifecycle import Background
 from gateway import metrics
 from gateway.following import unsubscribe_push
@@ -93,6 +93,7 @@ class Connection:
             if is_pong(command):
                 self._pong()
             else:
+                failpoints.reach("gateway.read")
                 self._waiting.append(command)
         self._bound_waiting()
         if self._waiting and not self._working:
@@ -303,6 +304,7 @@ class Connection:
             self.end(outcome)
         elif outcome is not None and self.open:
             self.send(outcome)
+            failpoints.reach("gateway.acknowledged")
         metrics.commands.labels(method, _result(outcome)).inc()
         metrics.command_seconds.labels(method).observe(time.perf_counter() - started)
         if method in ("connect", "refresh", "subscribe", "sub_refresh"):

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
-from chassis import logs, traces
+from chassis import failpoints, logs, traces
 from chassis.bus import Bus, Unavailable
 from chassis.lifecycle import Background
 from chassis.streams import BATCH, Stream
@@ -209,6 +209,7 @@ class Relay:
         def on_event(entry: Entry, headers: Mapping[str, str]) -> None:
             nonlocal previous
             began = time.time_ns()
+            failpoints.reach("gateway.fan_out")
             if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
                 for follower in self._hub.followers_of_user(channel, entry.user):
                     follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
