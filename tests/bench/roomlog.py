@@ -42,8 +42,9 @@ class RoomLogs:
         return stored
 
     async def of_room(self, room: str) -> list[dict[str, Any]]:
-        """Return the events of a room, in order."""
-        return [json.loads(one.data) for one in await self._records(f"room.{room}.log")]
+        """Return the events of a room, in order; records without an offset are none."""
+        records = await self._records(f"room.{room}.log")
+        return [json.loads(one.data) for one in records if (one.headers or {}).get("Parley-Offset")]
 
     async def _records(self, subject: str) -> list[Msg]:
         found: list[Msg] = []

@@ -53,6 +53,8 @@ class Crowd:
         """Whether to send no more, however much was to be sent."""
         self.pause = 0.0
         """Seconds each sender waits between two messages."""
+        self.text = ""
+        """What everybody says; empty: something short that differs."""
         self._sending: list[asyncio.Task[None]] = []
 
     @property
@@ -142,6 +144,15 @@ class Crowd:
                 faults += history.check()
         return Verdict(self.acknowledged, faults)
 
+    async def stored(self) -> int:
+        """Return how many of the acknowledged messages the logs have, read past the services."""
+        count = 0
+        async with self._logs() as logs:
+            for room, people in self.rooms.items():
+                there = {event.get("id") for event in await logs.of_room(room)}
+                count += sum(said.id in there for one in people for said in one.acknowledged)
+        return count
+
     async def _settled(self, logs: RoomLogs, room: str, people: list[Talker]) -> list[Event]:
         """Return the log once everybody has all of it, or after a minute: then the judge says who lacks what."""
         log = await logs.of_room(room)
@@ -159,7 +170,7 @@ class Crowd:
         for _ in range(messages):
             if self.enough:
                 return
-            await one.say()
+            await one.say(self.text)
             if self.pause:
                 await asyncio.sleep(self.pause)
 
@@ -170,11 +181,16 @@ class Crowd:
         answered = sorted(said.answered for one in self.senders for said in one.acknowledged if said.answered > since)
         return max((after - before for before, after in pairwise([since, *answered])), default=0.0)
 
+    def within(self, share: float, since: float = 0) -> float:
+        """Return the seconds within which that share of the sends was acknowledged, repetitions included."""
+        took = sorted(
+            said.answered - said.asked for one in self.senders for said in one.acknowledged if said.answered > since
+        )
+        return took[min(len(took) - 1, int(len(took) * share))]
+
     def slowest(self, since: float = 0) -> float:
         """Return the most seconds from asking to acknowledgement, repetitions included."""
-        return max(
-            (s.answered - s.asked for one in self.senders for s in one.acknowledged if s.answered > since), default=0
-        )
+        return self.within(1.0, since)
 
     def closes(self) -> Counter[int]:
         """Return how connections ended: code to number."""

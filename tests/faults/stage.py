@@ -36,7 +36,8 @@ class Stage:
     def __init__(self, directory: Path, nats: NatsServer | Cluster | None = None, **settings: str) -> None:
         self.directory = directory
         self.nats = nats or NatsServer(directory / "nats")
-        self.fleet = Fleet(directory / "fleet", self.nats.url, self.nats.passwords, **(SETTINGS | settings))
+        self.settings = SETTINGS | settings
+        self.fleet = Fleet(directory / "fleet", self.nats.url, self.nats.passwords, **self.settings)
         self.restarts: Counter[str] = Counter()
         """Name of a service to how often it was started again after it had died."""
         self.halts: Counter[str] = Counter()

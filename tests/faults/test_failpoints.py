@@ -39,7 +39,7 @@ async def test_at(row: Row, stage: Stage, enter: Enter, place: str, action: str)
     Nothing is lost or doubled: people see a pause, or are connected anew and told what they missed."""
     name, _, failpoint = place.partition(" ")
     messages = row.messages(short=300)
-    every = messages // (6 if name == "chat" else 2)  # those that come back send commands, too
+    every = messages // (3 if name == "chat" else 2)  # those that come back send commands, too
     if failpoint.startswith("archive"):
         every = max(2, every // ARCHIVE_SHARE)
     halt = 1.5 if row.short else 10.0
