@@ -41,7 +41,8 @@ class Row:
 
     def crowd(self, stage: Stage, **options: Any) -> Crowd:
         """Return a crowd on a stage, to be entered; `options` are those of a crowd."""
-        return Crowd(stage.fleet.doors, stage.logs, options.pop("rooms", self.rooms), **options)
+        doors = options.pop("doors", stage.fleet.doors)
+        return Crowd(doors, stage.logs, options.pop("rooms", self.rooms), **options)
 
     def figure(self, what: str, value: object) -> None:
         """Tell something measured."""
