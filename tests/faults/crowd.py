@@ -96,8 +96,8 @@ class Crowd:
         await asyncio.gather(*self._sending, return_exceptions=True)
         await asyncio.gather(*(one.leave() for one in self.people), return_exceptions=True)
 
-    def send(self, messages: int) -> None:
-        """Have so many messages more sent, as many by each sender."""
+    def send(self, messages: int = 10_000_000) -> None:
+        """Have so many messages more sent, as many by each sender; by default until `until` says enough."""
         each, more = divmod(messages, len(self.senders))
         self._sending = [task for task in self._sending if not task.done() or task.result()]
         self._sending += [
@@ -108,6 +108,11 @@ class Crowd:
         """Return when all that was to be sent is acknowledged."""
         async with asyncio.timeout(seconds):
             await asyncio.gather(*self._sending)
+
+    async def until(self, messages: int, seconds: float = 1800) -> None:
+        """Return when so many are acknowledged in all; then nobody begins another one."""
+        await eventually(lambda: self.acknowledged >= messages, f"{messages} messages are acknowledged", seconds)
+        self.enough = True
 
     async def hear(self, count: int, what: str, seconds: float = 60) -> float:
         """Return when `count` messages that were asked for from now on are acknowledged: the seconds it took."""

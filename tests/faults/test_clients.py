@@ -52,7 +52,7 @@ async def test_storm(row: Row, stage: Stage, enter: Enter) -> None:
         row.figure("clients", count)
         row.figure("gathered in (s)", time.monotonic() - began)
         crowd.pause = 0.05
-        crowd.send(messages)
+        crowd.send()
         await crowd.hear(20, "before")
         cut = time.monotonic()
         flock.attempts.clear()
@@ -67,6 +67,7 @@ async def test_storm(row: Row, stage: Stage, enter: Enter) -> None:
         row.bar("recoveries not granted, events out of turn", float(flock.refused + flock.gaps), 0)
         row.bar("others' sockets lost", float(sum(crowd.closes().values())), 0)
         crowd.pause = 0.0
+        await crowd.until(messages)
         row.judge(await crowd.finish(), messages)
     finally:
         await flock.leave()
@@ -111,14 +112,14 @@ async def test_readers_that_do_not_read(row: Row, stage: Stage, enter: Enter) ->
     messages = row.messages(short=1_000, whole=20_000)
     crowd.text, crowd.pause = "x" * 3_500, 0.01
     began = time.monotonic()
-    crowd.send(messages)
+    crowd.send()
 
     async def all_dropped() -> bool:
         return await dropped() >= before + count
 
     await eventually(all_dropped, "they are dropped", 60, 0.1)
     row.bar("dropped after (s)", time.monotonic() - began, DROPPED)
-    crowd.pause = 0.0
+    await crowd.until(messages)
     await crowd.said()
     row.bar("others' sends, 99 of 100 within (s)", crowd.within(0.99, began), UNTOUCHED)
     row.bar("others' sockets lost", float(sum(crowd.closes().values())), 0)

@@ -48,7 +48,7 @@ async def test_leader(row: Row, stage: Stage, enter: Enter, how: str) -> None:
     await to_thread(cluster.wait_until_healthy, 90)
     crowd = await enter(stage)
     crowd.pause = 0.05
-    crowd.send(messages)
+    crowd.send()
     lost: Node | None = None
     for what, bar in (("first", ONCE), ("second", TWICE)):
         lost = await leader(cluster, lost)
@@ -68,6 +68,7 @@ async def test_leader(row: Row, stage: Stage, enter: Enter, how: str) -> None:
                 lost.signal(signal.SIGCONT)
         await to_thread(cluster.wait_until_healthy, 90)
     crowd.pause = 0.0
+    await crowd.until(messages)
     row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
     row.judge(await crowd.finish(), messages)
 

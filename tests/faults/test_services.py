@@ -48,12 +48,13 @@ async def test_rolling_restart(row: Row, stage: Stage, enter: Enter) -> None:
     messages = row.messages()
     crowd = await enter(stage)
     crowd.pause = 0.05
-    crowd.send(messages)
+    crowd.send()
     await crowd.hear(50, "before")
     for name in ("gateway-1", "gateway-2"):
         await restart(stage, name, None)
         await crowd.hear(20, f"after {name}")
     crowd.pause = 0.0
+    await crowd.until(messages)
     verdict = await crowd.finish()
     row.figure("closes by code", dict(crowd.closes()))
     row.bar("closed without a word", float(crowd.closes()[WITHOUT_A_WORD]), 0)
@@ -68,11 +69,12 @@ async def test_killed_while_leaving(row: Row, stage: Stage, enter: Enter) -> Non
     await stage.renewed("gateway-1", GATEWAY_DRAIN_SECONDS="20")
     crowd = await enter(stage)
     crowd.pause = 0.02
-    crowd.send(messages)
+    crowd.send()
     await crowd.hear(50, "before")
     await restart(stage, "gateway-1", 2.0)
     await crowd.all_up("everybody is back", 30)
     crowd.pause = 0.0
+    await crowd.until(messages)
     row.figure("closes by code", dict(crowd.closes()))
     assert crowd.closes()[WITHOUT_A_WORD], "it was done already"
     row.bar("longest way back (s)", max(wait for one in crowd.people for wait in one.waits), GAP)
@@ -89,8 +91,7 @@ async def test_auth_dead(row: Row, stage: Stage, enter: Enter) -> None:
     await to_thread(auth.kill)
     try:
         began = time.monotonic()
-        crowd.pause = max(0.0, seconds / (messages / len(crowd.senders)) - 0.01)
-        crowd.send(messages)
+        crowd.send()
         await crowd.hear(20, "without the auth service")
         with pytest.raises(httpx.HTTPError):
             await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
@@ -98,8 +99,9 @@ async def test_auth_dead(row: Row, stage: Stage, enter: Enter) -> None:
         for one in some:
             one.cut()
         await crowd.all_up("those who were cut off are back", 10)
-        await crowd.said()
         await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))  # the rest of the outage
+        await crowd.until(messages)
+        await crowd.said()
         row.bar("connections lost beside those we cut", float(sum(crowd.closes().values()) - len(some)), 0)
         row.bar("refusals", float(sum(crowd.refusals().values())), len(some))
     finally:
@@ -198,11 +200,12 @@ async def test_clock_set_back(row: Row, stage: Stage, enter: Enter, tmp_path: Pa
     try:
         crowd = await enter(stage)
         crowd.pause = 0.02
-        crowd.send(messages)
+        crowd.send()
         for step in (f"-{SKEW}\n", "+0\n", f"+{SKEW}\n", "+0\n"):
             await crowd.hear(50, f"with the clock at {step.strip()}")
             clock.write_text(step)
         crowd.pause = 0.0
+        await crowd.until(messages)
         verdict = await crowd.finish()
         times = [event["time"] for one in crowd.people for event in one.events]
         row.figure("times that messages carry differ by (s)", (max(times) - min(times)) / 1000)
