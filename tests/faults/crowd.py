@@ -55,6 +55,8 @@ class Crowd:
         """Seconds each sender waits between two messages."""
         self.text = ""
         """What everybody says; empty: something short that differs."""
+        self._due: Counter[str] = Counter()
+        """User to how many messages that one is still to send."""
         self._sending: list[asyncio.Task[None]] = []
 
     @property
@@ -100,9 +102,11 @@ class Crowd:
         """Have so many messages more sent, as many by each sender; by default until `until` says enough."""
         each, more = divmod(messages, len(self.senders))
         self._sending = [task for task in self._sending if not task.done() or task.result()]
-        self._sending += [
-            asyncio.create_task(self._talk(one, each + (number < more))) for number, one in enumerate(self.senders)
-        ]
+        busy = {task.get_name() for task in self._sending}
+        for number, one in enumerate(self.senders):
+            self._due[one.account.id] += each + (number < more)
+            if one.account.id not in busy:  # nobody says two things at once: the second would wait for the first
+                self._sending.append(asyncio.create_task(self._talk(one), name=one.account.id))
 
     async def said(self, seconds: float = 900) -> None:
         """Return when all that was to be sent is acknowledged."""
@@ -171,10 +175,10 @@ class Crowd:
             await asyncio.sleep(0.05)
         return log
 
-    async def _talk(self, one: Talker, messages: int) -> None:
-        for _ in range(messages):
-            if self.enough:
-                return
+    async def _talk(self, one: Talker) -> None:
+        name = one.account.id
+        while self._due[name] > 0 and not self.enough:
+            self._due[name] -= 1
             await one.say(self.text)
             if self.pause:
                 await asyncio.sleep(self.pause)
