@@ -11,7 +11,7 @@ comma := ,
 WEB_SOURCES := $(shell find web/src web/public web/index.html web/*.json web/*.ts 2>/dev/null)
 
 .DEFAULT_GOAL := help
-.PHONY: help run canary test conformance operations-check advisories autobahn fuzz bench bench-quick soak lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
+.PHONY: help run canary test conformance operations-check advisories autobahn fuzz bench bench-quick soak faults lint types locks page docs dashboards observability-check images secrets sbom compose-check manifests clean venv run-deps test-deps
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-20s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -60,6 +60,9 @@ soak: test-deps web/dist/index.html ## Put load and faults on a ring for long: m
 
 observability-check: test-deps web/dist/index.html ## Ask a real Prometheus every query of every dashboard and rule (needs Debian's prometheus)
 	@$(BIN)/python -m tests.observability $(CHECK)
+
+faults: test-deps web/dist/index.html ## Put faults on a system under load, count what is lost: make faults SET=short ROW=at (needs root; see .ci/run)
+	@$(BIN)/python -m tests.faults --set $(or $(SET),all) $(if $(ROW),--row '$(ROW)') $(if $(MESSAGES),--messages $(MESSAGES)) $(FAULTS)
 
 lint: test-deps ## Check style and order (ruff), the Dockerfile (hadolint) and its scripts (shellcheck)
 	$(BIN)/python -m ruff check

@@ -14,7 +14,7 @@ from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis import logs, metrics, process, traces
+from chassis import failpoints, logs, metrics, process, traces
 from chassis.health import Health
 from chassis.settings import Settings
 from protocol.names import new_id
@@ -127,6 +127,7 @@ def create(
     Health and metrics answer on `internal_port` alone, unless it is 0; `options` go to FastAPI.
     """
     metrics.build_info.labels(VERSION).set(1)
+    failpoints.arm(settings.failpoint)
 
     @asynccontextmanager
     async def life(app: FastAPI) -> AsyncIterator[None]:

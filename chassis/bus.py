@@ -17,7 +17,7 @@ from nats import errors
 from nats.micro import add_service
 from nats.micro.service import Service, ServiceConfig
 
-from chassis import logs, metrics
+from chassis import failpoints, logs, metrics
 from chassis.encryption import Encryption
 from chassis.nats_reading import Direct, Message, Receive, lean_client, subscribe
 from chassis.nats_serving import LeanEndpoint, Respond, Serve
@@ -304,6 +304,7 @@ class Bus:
         self._encryption.made()
 
     def _answer_received(self, answer: Message) -> None:
+        failpoints.reach("bus.answered")
         future = self._one.get(answer.subject.rpartition(".")[2])
         if future is not None and not future.done():  # else the asker gave up waiting
             future.set_result(answer)

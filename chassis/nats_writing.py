@@ -12,6 +12,8 @@ from typing import Any
 
 from nats.aio.client import Client
 
+from chassis import failpoints
+
 HEADERS_BEGIN = "NATS/1.0\r\n"
 MAX_SUBJECT = 512
 MAX_WAITING = 8 * 1024 * 1024
@@ -83,6 +85,7 @@ class Writer:
         client.stats["out_msgs"] += len(waiting)
         try:
             client._transport.write(b"".join([*first, *waiting]))
+            failpoints.reach("bus.published")
         except (OSError, RuntimeError):
             pass  # the connection broke, as its reader is about to notice
 

@@ -15,6 +15,8 @@ from pydantic import BeforeValidator, Field, SecretStr, ValidationError, Validat
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from chassis import failpoints
+
 Port = Annotated[int, Field(ge=1, le=65535)]
 PortOrNone = Annotated[int, Field(ge=0, le=65535)]
 """A port, or 0 for none."""
@@ -120,6 +122,12 @@ class Settings(BaseSettings):
     )
     log_format: str = Field(
         default="auto", pattern="^(auto|json|console)$", description="json, console, or auto: console on a terminal."
+    )
+    failpoint: str = Field(
+        default="",
+        pattern=failpoints.PATTERN,
+        description="For tests only: place:kill or place:stop, with :n for every n-th time, has the process killed or "
+        "stopped there (chassis/failpoints.py). Never set it where people chat.",
     )
     allowed_origins: CommaSeparated = Field(
         default=[],

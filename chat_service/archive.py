@@ -16,7 +16,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from chassis import logs
+from chassis import failpoints, logs
 from chassis.bus import BusError
 from chassis.database import Database, DatabaseUnavailable
 from chassis.streams import Record, StreamState
@@ -113,7 +113,9 @@ class Archive:
                 self._missing = None
                 log.info("archive caught up", sequence=position.sequence)
             return False
+        failpoints.reach("archive.consumed")
         stored = await self.store(position, records)
+        failpoints.reach("archive.stored")
         metrics.archive_batches.labels("stored" if stored else "lost").inc()
         metrics.archive_position.set(records[-1].sequence if stored else position.sequence)
         metrics.archive_lag.set(max(0, self._seen.last - records[-1].sequence))

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 
 import msgspec
 
-from chassis import logs
+from chassis import failpoints, logs
 from chassis.bus import Bus, BusError, Unavailable
 from chassis.streams import Record, Stored, Stream, StreamState
 from chat_service import metrics
@@ -161,6 +161,7 @@ class Log:
             expected_last=expected_last,
             message_id=message_id,
         )
+        failpoints.reach("chat.stored")
         metrics.append_duration.observe(time.perf_counter() - started)
         return stored
 

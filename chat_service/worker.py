@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from chassis import logs, traces
+from chassis import failpoints, logs, traces
 from chassis.app import VERSION
 from chassis.bus import Bus, BusError, Respond
 from chassis.database import DatabaseUnavailable
@@ -78,6 +78,7 @@ class Worker:
                 respond(_encode(Answer(refusal=Refusal.of(codes.UNAVAILABLE))))
                 return
             self._count(1)
+            failpoints.reach("chat.consumed")
             self._background.spawn(work(body, respond))
 
         async def work(body: bytes, respond: Respond) -> None:
@@ -90,6 +91,7 @@ class Worker:
                 metrics.commands.labels(method, code).inc()
                 metrics.command_duration.labels(method).observe(time.perf_counter() - started)
                 respond(_encode(_answer(result)))
+                failpoints.reach("chat.answered")
             finally:
                 self._count(-1)
 

@@ -5,7 +5,7 @@ import time
 import msgspec
 from msgspec import Raw
 
-from chassis import logs, traces
+from chassis import failpoints, logs, traces
 from chassis.bus import Bus, TooLarge, Unavailable
 from gateway import metrics
 from gateway.identity import Identity
@@ -34,6 +34,7 @@ class Chat:
         """
         command = Command(user=User(identity.user, identity.name), client=client, data=data or NOTHING)
         started = time.perf_counter()
+        failpoints.reach("gateway.authorised")
         try:
             subject = subjects.chat_command(method)
             with traces.span(subject, "client"):

@@ -9,7 +9,7 @@ from typing import ClassVar
 import msgspec
 from msgspec import Raw
 
-from chassis import logs
+from chassis import failpoints, logs
 from chassis.lifecycle import Background
 from gateway import metrics
 from gateway.alarms import NEVER
@@ -113,6 +113,7 @@ class Connection:
             if is_pong(command):
                 self._pong()
             else:
+                failpoints.reach("gateway.read")
                 self._commands.take(command)
         if len(self._commands) > self.parts.settings.pause_reading_at:
             self._wire.pause_reading()

@@ -7,6 +7,7 @@ channel get comes past this, as bytes made once for all (`audience.py`), behind 
 
 from typing import TYPE_CHECKING
 
+from chassis import failpoints
 from gateway import metrics
 from gateway.postman import Postman
 from gateway.publications import Encoded
@@ -54,6 +55,7 @@ class Outbox:
             return
         data = self.framing.bundle(waiting)
         self.wire.write(data)
+        failpoints.reach("gateway.acknowledged")
         metrics.written(len(waiting), 1, len(data))
 
     def share(self, data: bytes) -> bool:

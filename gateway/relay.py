@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping
 from weakref import WeakValueDictionary
 
-from chassis import logs, traces
+from chassis import failpoints, logs, traces
 from chassis.bus import Bus, Unavailable
 from chassis.lifecycle import Background
 from chassis.streams import BATCH, Stream
@@ -210,6 +210,7 @@ class Relay:
     def passed(self, feed: Feed, entry: Entry, headers: Mapping[str, str]) -> None:
         """Hand the next event of a feed to its followers here."""
         began = time.time_ns()
+        failpoints.reach("gateway.fan_out")
         address = feed.address
         channel = address.channel
         if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:

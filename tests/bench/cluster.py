@@ -93,6 +93,11 @@ class Node:
         self._process.kill()
         self._process.wait(10)
 
+    def signal(self, number: int) -> None:
+        """Send it a signal: to halt it, or to have it go on."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(number)
+
     def leave(self, seconds: float = 60) -> None:
         """End it by lame duck mode: it hands over what it leads, its clients go, it ends by itself."""
         assert self._process is not None, "not started"
@@ -139,9 +144,9 @@ class Cluster:
             0.1,
         )
 
-    def leader_of(self, stream: str) -> Node | None:
-        """Return the node that leads `stream`, as a living node says it; None while there is no leader."""
-        for node in (one for one in self.nodes if one.running):
+    def leader_of(self, stream: str, silent: Node | None = None) -> Node | None:
+        """Return the node that leads `stream`, as a living node other than `silent` says it; None: there is none."""
+        for node in (one for one in self.nodes if one.running and one is not silent):
             page = node.monitor("jsz?streams=true&leader-only=false")
             for account in page.get("account_details", []):
                 for found in account.get("stream_detail", []):

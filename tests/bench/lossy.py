@@ -18,8 +18,12 @@ LIVE = b".live"
 class LossyProxy:
     """Listens on `port` and passes on to `upstream`, in a thread of its own."""
 
-    def __init__(self, upstream: int, loss: float, seed: int) -> None:
-        """`loss` is the share of live messages that is lost; the same seed loses the same ones of the same traffic."""
+    def __init__(self, upstream: int, loss: float, seed: int, *, delay: float = 0, jitter: float = 0) -> None:
+        """`loss` is the share of live messages that is lost; the same seed loses the same ones of the same traffic.
+
+        Everything takes `delay` seconds longer, and up to `jitter` more, in either direction; the order stays.
+        """
+        self._lateness = (delay, jitter)
         self.upstream = upstream
         self.loss = loss
         self.port = 0
@@ -86,14 +90,31 @@ class LossyProxy:
         self._writers |= pair
         try:
             async with asyncio.TaskGroup() as tasks:
-                tasks.create_task(_copy(from_client, to_server))
-                tasks.create_task(_copy_messages(from_server, to_client, self._keeps))
+                up, down = to_server.write, to_client.write
+                if any(self._lateness):
+                    up, down = self._late(tasks, to_server), self._late(tasks, to_client)
+                tasks.create_task(_copy(from_client, to_server, up))
+                tasks.create_task(_copy_messages(from_server, to_client, down, self._keeps))
         except* (OSError, asyncio.IncompleteReadError):
             pass  # one side is gone, and the other goes with it
         finally:
             self._writers -= pair
             for writer in pair:
                 writer.transport.abort()
+
+    def _late(self, tasks: asyncio.TaskGroup, writer: asyncio.StreamWriter) -> Callable[[bytes], None]:
+        """Return what to give bytes to instead of `writer`, which gets them later."""
+        waiting: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue()
+        delay, jitter = self._lateness
+
+        async def pass_on() -> None:
+            while True:
+                due, chunk = await waiting.get()
+                await asyncio.sleep(due - self._loop.time())
+                writer.write(chunk)
+
+        tasks.create_task(pass_on())
+        return lambda chunk: waiting.put_nowait((self._loop.time() + delay + self._random.random() * jitter, chunk))
 
     def _keeps(self, subject: bytes) -> bool:
         if not subject.endswith(LIVE):
@@ -105,15 +126,18 @@ class LossyProxy:
         return False
 
 
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+Write = Callable[[bytes], None]
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write: Write) -> None:
     while chunk := await reader.read(65536):
-        writer.write(chunk)
+        write(chunk)
         await writer.drain()
     raise ConnectionResetError
 
 
 async def _copy_messages(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, keeps: Callable[[bytes], bool]
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, write: Write, keeps: Callable[[bytes], bool]
 ) -> None:
     """Pass on what the server says, but for the messages that `keeps` (asked with their subject) does not want."""
     while True:
@@ -124,5 +148,5 @@ async def _copy_messages(
             if not keeps(words[1]):
                 continue
             line += body
-        writer.write(line)
+        write(line)
         await writer.drain()

@@ -25,10 +25,17 @@ class NatsServer:
     """One nats-server. `kill` and `start` keep port, store and passwords."""
 
     def __init__(
-        self, directory: Path, config: Path = CONFIG, port: int | None = None, monitored: bool = False
+        self,
+        directory: Path,
+        config: Path = CONFIG,
+        port: int | None = None,
+        monitored: bool = False,
+        host: str = "127.0.0.1",
     ) -> None:
+        """`host` is where it listens: other than loopback only in a network of a test's own."""
         self.directory = directory
         self.config = config
+        self.host = host
         self.port = port or free_port()
         self.url = f"nats://127.0.0.1:{self.port}"
         self.monitor_port = free_port() if monitored else 0
@@ -62,7 +69,7 @@ class NatsServer:
         assert not self.running, "runs already"
         environment = {
             **os.environ,
-            "NATS_HOST": '"127.0.0.1"',
+            "NATS_HOST": f'"{self.host}"',
             "NATS_PORT": str(self.port),
             "NATS_STORE_DIR": f'"{self.directory / "store"}"',
             **{f"NATS_{user.upper()}_PASSWORD": f'"{password}"' for user, password in self.passwords.items()},

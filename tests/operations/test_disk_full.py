@@ -1,15 +1,14 @@
 """The disk under NATS fills up while people talk: what they see, and what ends it. Needs root, for a tmpfs."""
 
 import asyncio
-import os
 import shutil
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.bench.clients import eventually, http
+from tests.bench.disks import fill, small
 from tests.bench.fleet import Fleet
 from tests.bench.metrics import total
 from tests.bench.nats import CONFIG, NatsServer
@@ -24,14 +23,8 @@ pytestmark = pytest.mark.timeout(240)
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of 24 MB."""
-    assert os.geteuid() == 0, "mounting a tmpfs needs root"
-    place = tmp_path / "nats" / "store"
-    place.mkdir(parents=True)
-    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "tmpfs", str(place)], check=True)
-    try:
+    with small(tmp_path / "nats" / "store", "24m") as place:
         yield place
-    finally:
-        subprocess.run(["umount", "--lazy", str(place)], check=True)
 
 
 def watched_config(directory: Path) -> tuple[Path, str]:
@@ -62,9 +55,7 @@ async def test_nats_runs_out_of_disk(small_disk: Path, fleets: Fleets, tmp_path:
     try:
         fleet = fleets(server.url, server.passwords).start()
         async with talk(*fleet.doors) as party:
-            free = os.statvfs(small_disk)
-            filler = small_disk / "filler"
-            filler.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - 64 * 1024)))
+            filler = fill(small_disk, 64 * 1024)
 
             before = await refused(fleet)
 

@@ -5,7 +5,8 @@ from dataclasses import replace
 
 import pytest
 
-from tests.bench.history import Acknowledged, Event, History, Received
+from tests.bench.history import Acknowledged, Event, History, Received, Recovery
+from tests.bench.stays import DUPLICATED, FORGED, LEAKED, LOST, REFUSED, REORDERED
 
 
 def event(offset: int) -> Event:
@@ -30,15 +31,19 @@ def history() -> History:
     return History(
         log=log,
         acknowledged=[Acknowledged(f"id{offset}", offset, offset, offset + 0.5) for offset in range(3, 21)],
-        received=[Received("Ann", 2, deepcopy(log[2:])), Received("Ben", 5, deepcopy(log[5:12]), upto=12)],
+        received=[
+            Received("Ann", 2, deepcopy(log[2:]), recoveries=[Recovery(7, True, deepcopy(log[7:10]))], user="user2"),
+            Received("Ben", 5, deepcopy(log[5:12]), upto=12),
+        ],
         offered=frozenset(f"id{offset}" for offset in range(3, 25)),
+        pages={size: deepcopy(log) for size in (1, 7, 100)},
     )
 
 
-def only_fault(history: History, words: str) -> None:
-    """Assert that `words` are in a line of what is found."""
+def only_fault(history: History, words: str, kind: str = "") -> None:
+    """Assert that `words` are in a line of what is found, of that kind."""
     faults = history.check()
-    assert any(words in fault for fault in faults), faults
+    assert any(words in str(fault) and kind in fault.kind for fault in faults), faults
 
 
 def test_a_good_history_has_no_faults(history: History) -> None:
@@ -82,7 +87,7 @@ def test_two_authors_may_use_the_same_id(history: History) -> None:
     """Ids belong to their author."""
     stranger = {"id": "userx", "name": "Stranger"}
     history.log = [*history.log, {**history.log[9], "offset": 21, "number": 19, "user": stranger}]
-    history.received = []
+    history.received, history.pages = [], {}
     assert history.check() == []
 
 
@@ -147,3 +152,62 @@ def test_a_changed_event_is_found(history: History) -> None:
     """What is delivered is what the log holds."""
     history.received[0].events[3]["text"] = "something else"
     only_fault(history, "Ann: other events than in the log at offsets [6]")
+
+
+@pytest.mark.parametrize("size", [1, 7, 100])
+def test_a_page_that_differs_is_found(history: History, size: int) -> None:
+    """Pages lack an event, have one twice, have two in the other order, or have another text."""
+    whole = list(history.log)
+    for changed, kind in (
+        (whole[:8] + whole[9:], LOST),
+        ([*whole[:8], whole[7], *whole[8:]], DUPLICATED),
+        ([*whole[:8], whole[9], whole[8], *whole[10:]], REORDERED),
+        ([*whole[:8], {**whole[8], "text": "another"}, *whole[9:]], FORGED),
+        (whole[:-1], LOST),
+    ):
+        history.pages = {**history.pages, size: changed}
+        only_fault(history, f"pages of {size}: differ from the log", kind)
+
+
+@pytest.mark.parametrize(("asked", "chosen", "kind"), [(7, (8, 9), LOST), (7, (6, 8), DUPLICATED), (6, (7, 8), LOST)])
+def test_a_recovery_that_does_not_join_is_found(
+    history: History, asked: int, chosen: tuple[int, int], kind: str
+) -> None:
+    """What is recovered begins right behind the position asked for: not later, and not with what is known already."""
+    events = list(history.log[chosen[0] : chosen[1] + 1])
+    history.received[0].recoveries = [Recovery(asked, True, events)]
+    only_fault(history, f"recovered behind {asked}", kind)
+
+
+def test_a_refused_recovery_is_found(history: History) -> None:
+    """Who asked to go on and was refused is named."""
+    history.received[0].recoveries = [Recovery(7, False)]
+    only_fault(history, "Ann: could not go on behind 7", REFUSED)
+
+
+def test_an_event_outside_of_the_membership_is_found(history: History) -> None:
+    """By the log itself: what happened after somebody left and before the user came again is not for that user."""
+    user = {"id": "user2", "name": "Ann"}
+    log = list(history.log)
+    log[9] = {"type": "left", "offset": 10, "user": user}
+    log[13] = {"type": "joined", "offset": 14, "user": user}
+    kept = [one for one in log if one["type"] == "message"]
+    log = [{**one, "number": kept.index(one) + 1} if one["type"] == "message" else one for one in log]
+    history.log, history.acknowledged, history.pages = log, [], {}
+    history.received = [Received("Ann", 2, deepcopy(log[2:10]), upto=10, user="user2")]
+    assert history.check() == []
+    history.received = [Received("Ann", 13, deepcopy(log[13:]), user="user2")]
+    assert history.check() == []
+    history.received = [Received("Ann", 2, deepcopy(log[2:]), user="user2")]
+    only_fault(history, "Ann: got [11, 12, 13] while no member", LEAKED)
+
+
+def test_faults_are_counted_by_kind(history: History) -> None:
+    """A lost event, a doubled one and an order against the acknowledgements are each of their kind."""
+    events = list(history.received[0].events)
+    history.received[0].events = events[:4] + events[6:]
+    assert [(fault.kind, fault.count) for fault in history.check()] == [(LOST, 2)]
+    history.received[0].events = [*events[:5], events[4], *events[5:]]
+    assert {fault.kind for fault in history.check()} == {DUPLICATED}
+    history.received[0].events = [*events[:5], events[6], events[5], *events[7:]]
+    assert {fault.kind for fault in history.check()} == {REORDERED}

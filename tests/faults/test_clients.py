@@ -1,0 +1,129 @@
+"""Clients by the thousand are cut off at once; others never read."""
+
+import asyncio
+import socket
+import time
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench.clients import Frames, eventually, guest, http
+from tests.bench.metrics import total
+from tests.faults.conftest import Enter
+from tests.faults.light import Flock, allow_files
+from tests.faults.rows import Row
+from tests.faults.stage import Stage
+
+BACK = 30.0
+UNTOUCHED = 1.0
+"""Seconds within which 99 of 100 sends of those are acknowledged whom the fault does not concern."""
+DROPPED = 10.0
+SLOW = 3008
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
+    """A system whose processes may open as many files as it takes, with pings as they are by default."""
+    allow_files(40_000)
+    with Stage(tmp_path_factory.mktemp("stage"), PING_SECONDS="25", PONG_SECONDS="8") as made:
+        yield made
+
+
+async def test_storm(row: Row, stage: Stage, enter: Enter) -> None:
+    """A gateway with ten thousand clients is killed: all come back by themselves, at random moments, to whichever
+    gateway takes them, and have what they missed. Others talk on meanwhile."""
+    count = 1_000 if row.short else 10_000
+    door = stage.fleet.doors[0]
+    tokens = []
+    for number in range(50):
+        account = await guest(door, f"F{number}")  # type: ignore[arg-type]
+        async with await Frames.open(door) as frames:  # type: ignore[arg-type]
+            await frames.enter(account.access)
+            tokens.append((account.access, await frames.make_room()))
+    flock = Flock(stage.fleet.doors, tokens)
+    crowd = await enter(stage, doors=stage.fleet.doors[1:])
+    messages = row.messages(short=600, whole=20_000)
+    try:
+        began = time.monotonic()
+        await flock.gather(count, door=0)
+        row.figure("clients", count)
+        row.figure("gathered in (s)", time.monotonic() - began)
+        crowd.pause = 0.05
+        crowd.send()
+        await crowd.hear(20, "before")
+        cut = time.monotonic()
+        flock.attempts.clear()
+        await asyncio.to_thread(stage.service("gateway-1").kill)
+        stage.service("gateway-1").start()
+        tops = await talk_in_each(stage, tokens)
+        await eventually(lambda: flock.behind(tops) == 0, "all are back and have everything", 120, 0.1)
+        row.bar("all back, with all they missed, after (s)", time.monotonic() - cut, BACK)
+        row.bar("others' sends, 99 of 100 within (s)", crowd.within(0.99, cut), UNTOUCHED)
+        seconds = Counter(int(at - cut) for at in flock.attempts)
+        row.figure("attempts in the busiest second", max(seconds.values()))
+        row.bar("recoveries not granted, events out of turn", float(flock.refused + flock.gaps), 0)
+        row.bar("others' sockets lost", float(sum(crowd.closes().values())), 0)
+        crowd.pause = 0.0
+        await crowd.until(messages)
+        row.judge(await crowd.finish(), messages)
+    finally:
+        await flock.leave()
+    await asyncio.to_thread(stage.service("gateway-1").wait_until_ready)
+
+
+async def talk_in_each(stage: Stage, tokens: list[tuple[str, str]]) -> dict[str, int]:
+    """Say something in each room, at the gateway that lives; return room to its last offset."""
+    tops = {}
+    for token, room in tokens:
+        async with await Frames.open(stage.fleet.doors[1]) as frames:  # type: ignore[arg-type]
+            await frames.enter(token)
+            tops[room] = (await frames.say(room, "missed", "missed too"))[-1]
+    return tops
+
+
+async def test_readers_that_do_not_read(row: Row, stage: Stage, enter: Enter) -> None:
+    """Clients that never read are dropped within seconds, with everything that waited for them; who is in the same room
+    as they notices nothing."""
+    count = 20 if row.short else 200
+    door = stage.fleet.doors[0]
+    crowd = await enter(stage, doors=stage.fleet.doors[:1], rooms=4)
+    room = next(iter(crowd.rooms))
+    account = await guest(door, "Slow")  # type: ignore[arg-type]
+    slow = []
+    for _ in range(count):
+        narrow = socket.socket()
+        narrow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        narrow.setblocking(False)
+        await asyncio.get_running_loop().sock_connect(narrow, ("127.0.0.1", stage.service("gateway-1").port))
+        one = await Frames.open(door, sock=narrow)  # type: ignore[arg-type]
+        await one.enter(account.access)
+        await one.follow(room)
+        one.socket.transport.pause_reading()
+        slow.append(one)
+
+    async def dropped() -> float:
+        page = (await http("GET", f"{stage.service('gateway-1').url}/metrics")).text
+        return total(page, "parley_disconnects_total", code=str(SLOW))
+
+    before = await dropped()
+    messages = row.messages(short=1_000, whole=20_000)
+    crowd.text, crowd.pause = "x" * 3_500, 0.01
+    began = time.monotonic()
+    crowd.send()
+
+    async def all_dropped() -> bool:
+        return await dropped() >= before + count
+
+    await eventually(all_dropped, "they are dropped", 60, 0.1)
+    row.bar("dropped after (s)", time.monotonic() - began, DROPPED)
+    await crowd.until(messages)
+    await crowd.said()
+    row.bar("others' sends, 99 of 100 within (s)", crowd.within(0.99, began), UNTOUCHED)
+    row.bar("others' sockets lost", float(sum(crowd.closes().values())), 0)
+    for one in slow:
+        one.socket.transport.abort()
+        await one.close()
+    row.judge(await crowd.finish(), messages)

@@ -1,0 +1,59 @@
+"""kill -9 and SIGSTOP at each step of a send, in each service, again and again while everybody talks."""
+
+import time
+
+import pytest
+
+from tests.faults.conftest import Enter
+from tests.faults.rows import Row
+from tests.faults.stage import Stage
+
+PLACES = (
+    "gateway-1 gateway.read",
+    "gateway-1 gateway.authorised",
+    "gateway-1 bus.published",
+    "gateway-1 bus.answered",
+    "gateway-1 gateway.acknowledged",
+    "gateway-1 gateway.fan_out",
+    "chat chat.consumed",
+    "chat bus.published",
+    "chat bus.answered",
+    "chat chat.stored",
+    "chat chat.answered",
+    "chat archive.consumed",
+    "chat archive.stored",
+)
+"""Service and place, in the order in which a message comes to them."""
+ARCHIVE_SHARE = 20
+"""The archive takes many events at once, so its places are come to less often."""
+MOST_STALLED = 10.0
+"""Seconds without an acknowledgement after a process was killed; it has to start again meanwhile."""
+
+pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
+
+
+@pytest.mark.parametrize("place", PLACES)
+@pytest.mark.parametrize("action", ["kill", "stop"])
+async def test_at(row: Row, stage: Stage, enter: Enter, place: str, action: str) -> None:
+    """A process is killed, or halted for seconds, at one step; it comes back, and comes to that step again and again.
+    Nothing is lost or doubled: people see a pause, or are connected anew and told what they missed."""
+    name, _, failpoint = place.partition(" ")
+    messages = row.messages(short=300)
+    every = messages // (3 if name == "chat" else 2)  # those that come back send commands, too
+    if failpoint.startswith("archive"):
+        every = max(2, every // ARCHIVE_SHARE)
+    halt = 1.5 if row.short else 10.0
+    crowd = await enter(stage, sticky=True)
+    before = stage.restarts[name] + stage.halts[name]
+    async with stage.failing(name, f"{failpoint}:{action}:{every}", halt):
+        began = time.monotonic()
+        crowd.send(messages)
+        await crowd.said()
+        stall = crowd.stall(began)
+    times = stage.restarts[name] + stage.halts[name] - before
+    verdict = await crowd.finish()
+    row.figure("times", times)
+    row.figure("reconnects", sum(crowd.closes().values()))
+    row.bar("longest pause (s)", stall, MOST_STALLED + (halt if action == "stop" else 0))
+    row.judge(verdict, messages)
+    assert times, f"{failpoint} was never come to"

@@ -1,0 +1,347 @@
+"""Services end, in good order or not; the auth service is away; keys change; clocks are wrong; a record is poison."""
+
+import asyncio
+import os
+import signal
+import time
+from asyncio import to_thread
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.bench import processes
+from tests.bench.clients import Frames, eventually, guest, http
+from tests.bench.metrics import total
+from tests.faults.conftest import Enter
+from tests.faults.crowd import Crowd
+from tests.faults.rows import Row
+from tests.faults.stage import Stage, pids_of
+
+SHUTDOWN = 3001
+"""Code with which a gateway that leaves sends its clients elsewhere."""
+WITHOUT_A_WORD = 1006
+GAP = 5.0
+FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
+SKEW = 600
+
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.short]
+
+
+async def restart(stage: Stage, name: str, grace: float | None) -> None:
+    """End a gateway with SIGTERM, and after `grace` seconds with SIGKILL; start it again."""
+    service = stage.service(name)
+    os.kill(service.pid, signal.SIGTERM)
+    began = time.monotonic()
+    while service.running:
+        if grace is not None and time.monotonic() - began > grace:
+            await to_thread(service.kill)
+            break
+        await asyncio.sleep(0.05)
+    service.start()
+    await to_thread(service.wait_until_ready)
+
+
+async def test_rolling_restart(row: Row, stage: Stage, enter: Enter) -> None:
+    """Each gateway is restarted in turn while everybody talks: clients are closed one by one with a code that says
+    reconnect, and are elsewhere within seconds. Users see nothing, or a spinner for a moment."""
+    messages = row.messages()
+    crowd = await enter(stage)
+    crowd.pause = 0.05
+    crowd.send()
+    await crowd.hear(50, "before")
+    for name in ("gateway-1", "gateway-2"):
+        await restart(stage, name, None)
+        await crowd.hear(20, f"after {name}")
+    crowd.pause = 0.0
+    await crowd.until(messages)
+    verdict = await crowd.finish()
+    row.figure("closes by code", dict(crowd.closes()))
+    row.bar("closed without a word", float(crowd.closes()[WITHOUT_A_WORD]), 0)
+    row.bar("longest way back (s)", max(wait for one in crowd.people for wait in one.waits), GAP)
+    row.judge(verdict, messages)
+
+
+async def test_killed_while_leaving(row: Row, stage: Stage, enter: Enter) -> None:
+    """A gateway that takes its leave is killed two seconds after SIGTERM, before it is done: those who were still there
+    are cut off, and recover like all others."""
+    messages = row.messages()
+    await stage.renewed("gateway-1", GATEWAY_DRAIN_SECONDS="20")
+    crowd = await enter(stage)
+    crowd.pause = 0.02
+    crowd.send()
+    await crowd.hear(50, "before")
+    await restart(stage, "gateway-1", 2.0)
+    await crowd.all_up("everybody is back", 30)
+    crowd.pause = 0.0
+    await crowd.until(messages)
+    row.figure("closes by code", dict(crowd.closes()))
+    assert crowd.closes()[WITHOUT_A_WORD], "it was done already"
+    row.bar("longest way back (s)", max(wait for one in crowd.people for wait in one.waits), GAP)
+    row.judge(await crowd.finish(), messages)
+    await stage.renewed("gateway-1", GATEWAY_DRAIN_SECONDS=stage.settings["GATEWAY_DRAIN_SECONDS"])
+
+
+async def test_auth_dead(row: Row, stage: Stage, enter: Enter) -> None:
+    """The auth service is killed and stays away: whoever is signed in talks on, comes back after a cut, and is not
+    disconnected; only signing in does not work. A gateway that starts meanwhile waits for the keys."""
+    messages, seconds = row.messages(), 8 if row.short else 300
+    crowd = await enter(stage)
+    auth = stage.service("auth")
+    await to_thread(auth.kill)
+    try:
+        began = time.monotonic()
+        crowd.send()
+        await crowd.hear(20, "without the auth service")
+        with pytest.raises(httpx.HTTPError):
+            await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
+        some = crowd.people[::5]
+        for one in some:
+            one.cut()
+        await crowd.all_up("those who were cut off are back", 10)
+        await asyncio.sleep(max(0.0, began + seconds - time.monotonic()))  # the rest of the outage
+        await crowd.until(messages)
+        await crowd.said()
+        row.bar("connections lost beside those we cut", float(sum(crowd.closes().values()) - len(some)), 0)
+        row.bar("refusals", float(sum(crowd.refusals().values())), len(some))
+    finally:
+        auth.start()
+        await to_thread(auth.wait_until_ready)
+    await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
+    row.judge(await crowd.finish(), messages)
+
+
+async def test_keys_rotated(row: Row, stage: Stage, enter: Enter) -> None:
+    """The signing key is rotated twice while people sign in, connect and talk: no good token is refused."""
+    life = {"AUTH_KEY_RELOAD_SECONDS": "1", "AUTH_JWKS_CACHE_SECONDS": "1", "AUTH_KEY_PREPUBLISH_SECONDS": "3"}
+    gateways = {"JWKS_REFRESH_SECONDS": "1", "JWKS_MINIMUM_SECONDS": "1"}
+    await stage.renewed("auth", **life)
+    for name in ("gateway-1", "gateway-2"):
+        await stage.renewed(name, **gateways)
+    messages = row.messages()
+    crowd = await enter(stage)
+    crowd.send(messages)
+    entered, done = 0, False
+
+    async def newcomers() -> None:
+        nonlocal entered
+        while not done:
+            for door in stage.fleet.doors:
+                async with await Frames.open(door) as frames:  # type: ignore[arg-type]
+                    await frames.enter((await guest(door)).access)  # type: ignore[arg-type]
+                entered += 1
+
+    coming = asyncio.create_task(newcomers())
+    kids: set[str] = set()
+
+    async def signing() -> int:
+        page = (await http("GET", f"{stage.service('auth').url}/.well-known/jwks.json")).json()
+        kids.update(key["kid"] for key in page["keys"])
+        return len(kids)
+
+    try:
+        for keys in (2, 3):
+            await to_thread(stage.service("auth").run, "rotate-keys")
+
+            async def published(keys: int = keys) -> bool:
+                return await signing() >= keys
+
+            await eventually(published, "the next key is published", 20, 0.2)
+            since = entered
+            await asyncio.sleep(5)  # past the moment at which the new key begins to sign
+            await eventually(lambda since=since: entered > since + 10, "newcomers are let in", 20)
+            if coming.done():
+                coming.result()
+    finally:
+        done = True
+        await coming
+    for one in crowd.people:
+        one.cut()
+    await crowd.all_up("tokens of the first key are still good", 20)
+    row.figure("newcomers let in", entered)
+    row.bar("sends refused", float(sum(crowd.refusals().values()) - crowd.refusals()[0]), 0)
+    row.judge(await crowd.finish(), messages)
+
+
+@pytest.mark.parametrize("seconds", [SKEW, -SKEW])
+@pytest.mark.parametrize("name", ["chat", "gateway-1"])
+async def test_clock_off(row: Row, stage: Stage, enter: Enter, name: str, seconds: int) -> None:
+    """The clock of one service is ten minutes off. Order comes from the log, so nothing is lost, doubled or reordered.
+    A gateway whose clock is off refuses tokens that are good, or ended in its eyes, and clients go to another."""
+    assert FAKETIME.exists(), "Debian's libfaketime is missing"
+    messages = row.messages(whole=20_000)
+    crowd = await enter(stage)
+    try:
+        await stage.renewed(name, LD_PRELOAD=str(FAKETIME), FAKETIME=f"{seconds:+d}", FAKETIME_DONT_FAKE_MONOTONIC="1")
+        crowd.send(messages)
+        await crowd.said()
+        row.figure("refusals", dict(crowd.refusals()))
+        row.figure("closes by code", dict(crowd.closes()))
+        verdict = await crowd.finish()
+    finally:
+        await stage.renewed(name, LD_PRELOAD="", FAKETIME="", FAKETIME_DONT_FAKE_MONOTONIC="")
+    row.judge(verdict, messages)
+
+
+async def test_clock_set_back(row: Row, stage: Stage, enter: Enter, tmp_path: Path) -> None:
+    """While everybody talks the chat service's clock is set back by ten minutes, and forward again: messages keep their
+    order, whatever time they carry."""
+    assert FAKETIME.exists(), "Debian's libfaketime is missing"
+    messages = row.messages(whole=20_000)
+    clock = tmp_path / "clock"
+    clock.write_text("+0\n")
+    await stage.renewed(
+        "chat",
+        LD_PRELOAD=str(FAKETIME),
+        FAKETIME_TIMESTAMP_FILE=str(clock),
+        FAKETIME_NO_CACHE="1",
+        FAKETIME_DONT_FAKE_MONOTONIC="1",
+    )
+    try:
+        crowd = await enter(stage)
+        crowd.pause = 0.02
+        crowd.send()
+        for step in (f"-{SKEW}\n", "+0\n", f"+{SKEW}\n", "+0\n"):
+            await crowd.hear(50, f"with the clock at {step.strip()}")
+            clock.write_text(step)
+        crowd.pause = 0.0
+        await crowd.until(messages)
+        verdict = await crowd.finish()
+        times = [event["time"] for one in crowd.people for event in one.events]
+        row.figure("times that messages carry differ by (s)", (max(times) - min(times)) / 1000)
+        assert max(times) - min(times) > SKEW * 1000, "the clock was not set"
+        row.judge(verdict, messages)
+    finally:
+        await stage.renewed(
+            "chat",
+            LD_PRELOAD="",
+            FAKETIME_TIMESTAMP_FILE="",
+            FAKETIME_NO_CACHE="",
+            FAKETIME_DONT_FAKE_MONOTONIC="",
+        )
+
+
+POISON: tuple[tuple[bytes, dict[str, str] | None], ...] = (
+    (b"{not json", None),
+    (b"\xff\xfe\x00", {"Parley-Offset": ""}),
+    (b"[]", {"Parley-Offset": "0"}),
+    (b'{"v":1}', {"X-Large": "x" * 100_000}),
+    (b"", None),
+)
+"""Bodies and headers of records that nobody of ours writes."""
+
+
+async def test_poison(row: Row, stage: Stage, enter: Enter) -> None:
+    """Records that are no events stand in the log of every room: nothing stops at them, they are counted, and nobody is
+    given one."""
+    messages = row.messages(whole=20_000)
+    crowd = await enter(stage)
+    before = await poisoned(stage)
+    crowd.send(messages)
+    await crowd.hear(20, "before")
+    async with stage.logs() as logs:
+        for room in crowd.rooms:
+            for body, headers in POISON:
+                answer = await logs.publish(f"room.{room}.log", body, headers)
+                assert "seq" in answer, answer
+    await crowd.said()
+    row.judge(await crowd.finish(), messages)
+    count = len(crowd.rooms) * len(POISON)
+
+    async def all_counted() -> bool:
+        return await poisoned(stage) >= before + count
+
+    await eventually(all_counted, "every one of them is counted", 20, 0.1)
+    row.figure("records skipped", count)
+
+
+async def poisoned(stage: Stage) -> float:
+    """Return how many records the archive has skipped."""
+    return total((await http("GET", f"{stage.fleet.chat_url}/metrics")).text, "parley_chat_poison_records_total")
+
+
+async def test_file_descriptors_run_out(row: Row, stage: Stage, enter: Enter) -> None:
+    """A gateway may open no more files: newcomers wait or go elsewhere, those inside talk on; with the limit gone it
+    takes newcomers again, by itself."""
+    messages = row.messages(whole=10_000)
+    crowd = await enter(stage, sticky=True)
+    gateway = stage.service("gateway-1")
+    (worker,) = [pid for pid in pids_of(gateway) if pid != gateway.pid]
+    used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
+    limit(worker, used + 20)
+    sockets: list[asyncio.StreamWriter] = []
+    crowd.send(messages // 2)
+    try:
+        for _ in range(100):
+            sockets.append((await asyncio.open_connection("127.0.0.1", gateway.port))[1])
+        await crowd.said()
+        row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+        assert len(list(Path(f"/proc/{worker}/fd").iterdir())) >= used + 15, "it never ran out"
+    finally:
+        limit(worker, 20_000)
+        for one in sockets:
+            one.transport.abort()
+    began = time.monotonic()
+    account = await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
+
+    async def let_in() -> bool:
+        try:
+            async with asyncio.timeout(2), await Frames.open(stage.fleet.doors[0]) as frames:  # type: ignore[arg-type]
+                await frames.enter(account.access)
+        except (OSError, TimeoutError, AssertionError):
+            return False
+        return True
+
+    await eventually(let_in, "newcomers are let in again", 30)
+    row.figure("newcomers let in after (s)", time.monotonic() - began)
+    crowd.send(messages - messages // 2)
+    row.judge(await crowd.finish(), messages)
+
+
+def limit(pid: int, files: int) -> None:
+    """Set how many files a process may have open."""
+    import resource
+
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, max(files, 20_000)))
+
+
+async def test_memory_runs_out(row: Row, stage: Stage, enter: Enter) -> None:
+    """A gateway's container reaches its limit of memory and its process is killed by the kernel: those inside are
+    connected anew and told what they missed."""
+    messages = row.messages(whole=10_000)
+    crowd = await enter(stage, sticky=True)
+    gateway = stage.service("gateway-1")
+    group = Path(f"/sys/fs/cgroup/memory/parley-faults-{os.getpid()}")
+    assert group.parent.joinpath("tasks").exists(), "a memory cgroup (version 1) is needed"
+    group.mkdir()
+    crowds: list[Crowd] = []
+    try:
+        (worker,) = [pid for pid in pids_of(gateway) if pid != gateway.pid]
+        (group / "memory.move_charge_at_immigrate").write_text("1")
+        (group / "cgroup.procs").write_text(str(worker))
+        used = int((group / "memory.usage_in_bytes").read_text())
+        (group / "memory.limit_in_bytes").write_text(str(used + (4 << 20)))
+        crowd.send(messages)
+        await crowd.hear(20, "before")
+        account = await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
+        frames: list[Frames] = []
+        while worker in pids_of(gateway) and len(frames) < 2000:
+            try:
+                async with asyncio.timeout(5):
+                    frames.append(await Frames.open(stage.fleet.doors[0]))  # type: ignore[arg-type]
+                    await frames[-1].enter(account.access)
+            except (OSError, TimeoutError, AssertionError, httpx.HTTPError):
+                break
+        row.figure("connections until it was killed", len(frames))
+        for one in frames:
+            one.socket.transport.abort()
+        await eventually(lambda: worker not in pids_of(gateway), "the kernel has killed it", 20)
+        await crowd.all_up("everybody is back", 30)
+        row.judge(await crowd.finish(), messages)
+    finally:
+        for pid in (group / "cgroup.procs").read_text().split():
+            processes.kill(int(pid), signal.SIGKILL)
+        await eventually(lambda: not (group / "cgroup.procs").read_text().split(), "the group is empty", 10)
+        group.rmdir()
+        for one in crowds:
+            await one.leave()
