@@ -1,10 +1,10 @@
-/* latency: a histogram of times in bins of 20 us, up to 10 s; what is later counts as 10 s and is told apart. */
+/* latency: a histogram of times in bins of 20 us, up to a minute; what is later counts as a minute and is told apart. */
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 
 #define BIN_US 20
-#define BINS 500000
+#define BINS 3000000
 
 struct latencies {
   uint64_t count, late;

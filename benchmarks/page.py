@@ -35,6 +35,9 @@ def body(results: Results, drawn: Mapping[str, str]) -> str:
 def _circumstances(results: Results) -> Iterator[str]:
     yield "Measured on " + "; ".join(f"{name}: {value}" for name, value in results.machine.items()) + "."
     yield ""
+    if missing := [f"`{row.name}`" for row in ROWS if row.name not in results.rows]:
+        yield f"**Not measured yet**: {', '.join(missing)}."
+        yield ""
     busy = [row for row in results.rows.values() if row.load_before > BUSY]
     if busy:
         yield (
