@@ -21,7 +21,7 @@ class Sleeper(Protocol):
     """When, on the loop's clock; `NEVER` for not at all. Set by `Alarms` and by whoever needs no waking any more."""
 
     def wake(self) -> None:
-        """Do what is due, and set the next alarm. Must not raise."""
+        """Do what is due, and set the next alarm."""
 
 
 class Alarms:
@@ -60,12 +60,22 @@ class Alarms:
         try:
             while self._order and self._order[0] * RESOLUTION <= now:
                 moment = heapq.heappop(self._order)
-                for sleeper in self._moments.pop(moment):
-                    if sleeper.due != NEVER and _moment(sleeper.due) == moment:
-                        sleeper.wake()
+                self._wake(moment, self._moments.pop(moment))
         finally:
             if self._order and self._timer is None:
                 self._arm()
+
+    def _wake(self, moment: int, sleepers: list[Sleeper]) -> None:
+        try:
+            while sleepers:
+                sleeper = sleepers.pop()
+                if sleeper.due != NEVER and _moment(sleeper.due) == moment:
+                    sleeper.wake()
+        finally:
+            # Only after a fault: it must not keep the others asleep for ever.
+            for left in sleepers:
+                if left.due != NEVER:
+                    self.set(left, left.due)
 
 
 def _moment(when: float) -> int:

@@ -5,7 +5,7 @@ from collections import deque
 from typing import Protocol
 
 SLICE = 200
-"""Writes of one turn of the event loop, 1 to 2 ms of it: so long waits a small room, some times over, beside a large one."""
+"""Writes of one turn of the event loop, 1 to 2 ms of it: a small room waits for a few of these beside a large one."""
 
 
 class Job(Protocol):

@@ -81,3 +81,22 @@ async def test_who_sets_the_next_alarm_while_woken_is_woken_again(alarms: Alarms
             await restless.happened.wait()
             await asyncio.sleep(0)
     assert restless.woken == sorted(restless.woken)
+
+
+async def test_a_fault_of_one_wakes_the_others_all_the_same(alarms: Alarms) -> None:
+    """What one raises is told to the event loop, and everybody else of that moment is woken."""
+    told: list[object] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["exception"]))
+
+    class Faulty(Sleeper):
+        def wake(self) -> None:
+            super().wake()
+            raise LookupError
+
+    when = alarms.now() + RESOLUTION
+    sleepers = [Faulty(alarms) if number == 2 else Sleeper(alarms) for number in range(5)]
+    for sleeper in sleepers:
+        alarms.set(sleeper, when)
+    await woken(*sleepers)
+    assert [len(one.woken) for one in sleepers] == [1] * 5
+    assert [type(error) for error in told] == [LookupError]
