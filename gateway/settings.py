@@ -98,8 +98,8 @@ class GatewaySettings(Settings):
     max_user_connections: int = Field(
         default=10_000,
         ge=0,
-        description="Connections of one user in all gateway processes; beyond it the oldest end (4502). Far lower where "
-        "users are people alone; as it is, no account fills a process. 0: no limit.",
+        description="Connections of one user in all gateway processes; beyond it the oldest end (4502). Make it far "
+        "lower where users are people alone; as it is, no account fills a process. 0: no limit.",
     )
     commands_per_second: float = Field(
         default=1000, ge=0, description="Commands of one connection per second in the long run. 0: no limit."
