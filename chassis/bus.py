@@ -1,13 +1,15 @@
 """The connection to NATS: the only importer of `nats`.
 
 What nats-py leaves open is closed here (each tried with 2.16.0): an over-long subject or a payload that its headers
-make too large ends its connection for ever, so both are refused before; it buffers publications while
+make too large ends its connection for ever, so both are refused before; it publishes to wildcards and control
+characters unasked, so those are too; it buffers publications while
 disconnected, so buffering is off; it gives up reconnecting by default, so it never does; should it close all the same,
 the process ends and is started again.
 """
 
 import asyncio
 import os
+import re
 import signal
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -29,6 +31,10 @@ from protocol.names import new_id
 log = logs.get(__name__)
 
 MAX_SUBJECT = 512
+_SUBJECT = re.compile(r"[!-)+-=?-~]+")
+"""What may be published to: printable ASCII without `*` and `>`."""
+_PATTERN = re.compile(r"[!-~]+")
+"""What may be subscribed to."""
 RECONNECT_WAIT_SECONDS = 0.25
 CONNECT_SECONDS = 2
 NO_RESPONDERS = "503"
@@ -54,6 +60,10 @@ class Nobody(Unavailable):
 
 class TooLarge(BusError):
     """The subject or the message is larger than NATS takes."""
+
+
+class BadSubject(BusError):
+    """The subject has a wildcard, a space, a control character, or a letter that is not ASCII. A fault of ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,7 +256,7 @@ class Bus:
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
         """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
-        self._check(subject, b"", None)
+        self._check(subject, b"", None, _PATTERN)
 
         def received(of: str, headers: dict[str, str], body: bytes, reply: str) -> None:
             receive(Message(of, headers, body, reply))
@@ -268,7 +278,7 @@ class Bus:
 
         For a subject of one process alone; `serve` (below) offers what any replica can do.
         """
-        self._check(subject, b"", None)
+        self._check(subject, b"", None, _PATTERN)
 
         async def received(message: Msg) -> None:
             async def respond(body: bytes) -> None:
@@ -309,12 +319,16 @@ class Bus:
         metrics.nats_connected.set(1)
         self._encryption.made()
 
-    def _check(self, subject: str, body: bytes, headers: dict[str, str] | None) -> None:
+    def _check(
+        self, subject: str, body: bytes, headers: dict[str, str] | None, grammar: re.Pattern[str] = _SUBJECT
+    ) -> None:
         if not self._client.is_connected:
             raise Unavailable("no connection to NATS")
         size = len(body) + sum(len(key) + len(value.encode()) + 4 for key, value in (headers or {}).items()) + 14
         if len(subject) > MAX_SUBJECT or size > self._client.max_payload:
             raise TooLarge(f"{size} bytes")
+        if grammar.fullmatch(subject) is None:
+            raise BadSubject("not a subject")
 
     def _answer_received(self, subject: str, headers: dict[str, str], body: bytes, reply: str) -> None:
         future = self._one.get(subject.rpartition(".")[2])
@@ -374,4 +388,4 @@ def _endpoint(serve: Serve) -> Callable[[Request], Awaitable[None]]:
     return handle
 
 
-__all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Subscription", "TooLarge", "Unavailable"]
+__all__ = ["BadSubject", "Bus", "BusError", "Message", "Nobody", "Respond", "Subscription", "TooLarge", "Unavailable"]
