@@ -1,7 +1,8 @@
 """The connection to NATS: the only importer of `nats`.
 
 What nats-py leaves open is closed here (each tried with 2.16.0): an over-long subject or a payload that its headers
-make too large ends its connection for ever, so both are refused before; it buffers publications while
+make too large ends its connection for ever, so both are refused before; it publishes to wildcards and control
+characters unasked, so those are too; it buffers publications while
 disconnected, so buffering is off; it gives up reconnecting by default, so it never does; should it close all the same,
 the process ends and is started again.
 """
@@ -9,6 +10,7 @@ the process ends and is started again.
 import asyncio
 import itertools
 import os
+import re
 import signal
 from collections.abc import Callable
 from typing import Any, Self
@@ -21,12 +23,14 @@ from chassis import failpoints, logs, metrics
 from chassis.encryption import Encryption
 from chassis.nats_reading import Direct, Message, Receive, lean_client, subscribe
 from chassis.nats_serving import LeanEndpoint, Respond, Serve
-from chassis.nats_writing import MAX_SUBJECT, Congested, Oversize, Writer, command
+from chassis.nats_writing import MAX_SUBJECT, Congested, Malformed, Oversize, Writer, command
 from chassis.settings import Settings
 from protocol.names import new_id
 
 log = logs.get(__name__)
 
+_PATTERN = re.compile(r"[!-~]+")
+"""What may be subscribed to: printable ASCII without space."""
 RECONNECT_WAIT_SECONDS = 0.25
 CONNECT_SECONDS = 2
 NO_RESPONDERS = "503"
@@ -51,6 +55,11 @@ class Nobody(Unavailable):
 
 class TooLarge(BusError):
     """The subject or the message is larger than NATS takes."""
+
+
+class BadSubject(BusError):
+    """The subject has a wildcard, a space, a control character, or a letter that is not ASCII; or a header has a line
+    break. A fault of ours."""
 
 
 class Bus:
@@ -183,7 +192,7 @@ class Bus:
         await self.close()
 
     def send(self, subject: str, body: bytes, headers: dict[str, str] | None = None, reply: str = "") -> None:
-        """Send at the end of this turn, waiting for nothing; raise `Unavailable` or `TooLarge`.
+        """Send at the end of this turn, waiting for nothing; raise `Unavailable`, `TooLarge` or `BadSubject`.
 
         What is sent as the connection breaks is lost, as with any publication of NATS that nobody acknowledges.
         """
@@ -193,6 +202,8 @@ class Bus:
             self._writer.send(command(subject, reply, body, headers, self._client._max_payload))
         except Oversize as error:
             raise TooLarge(str(error)) from None
+        except Malformed as error:
+            raise BadSubject(str(error)) from None
         except Congested as error:
             metrics.nats_errors.labels("Congested").inc()
             raise Unavailable("NATS does not take what is sent") from error
@@ -237,6 +248,8 @@ class Bus:
             raise Unavailable("no connection to NATS")
         if len(subject) > MAX_SUBJECT:
             raise TooLarge(f"{len(subject)} characters")
+        if _PATTERN.fullmatch(subject) is None:
+            raise BadSubject("not a subject")
         try:
             return await subscribe(self._client, subject, receive)
         except errors.Error as error:
@@ -352,4 +365,15 @@ def _expire(future: asyncio.Future[Message]) -> None:
         future.set_exception(TimeoutError())
 
 
-__all__ = ["Bus", "BusError", "Message", "Nobody", "Respond", "Serve", "Subscription", "TooLarge", "Unavailable"]
+__all__ = [
+    "BadSubject",
+    "Bus",
+    "BusError",
+    "Message",
+    "Nobody",
+    "Respond",
+    "Serve",
+    "Subscription",
+    "TooLarge",
+    "Unavailable",
+]

@@ -18,12 +18,16 @@ HEADERS_BEGIN = "NATS/1.0\r\n"
 MAX_SUBJECT = 512
 MAX_WAITING = 8 * 1024 * 1024
 """Bytes that may wait for a server that does not read."""
-_SUBJECT = re.compile(r"[\x21-\x29\x2b-\x3d\x3f-\x7e]{1,512}\Z")
+_SUBJECT = re.compile(r"[\x21-\x29\x2b-\x3d\x3f-\x7e]+\Z")
 """Printable ASCII without space, `*` and `>`: what else might be a second command, or everybody's subject."""
 
 
 class Oversize(ValueError):
-    """The subject cannot be published to, or the message is larger than the server takes."""
+    """The subject is too long, or the message is larger than the server takes."""
+
+
+class Malformed(ValueError):
+    """The subject cannot be published to, or a header cannot be written."""
 
 
 class Congested(Exception):
@@ -31,12 +35,14 @@ class Congested(Exception):
 
 
 def command(subject: str, reply: str, body: bytes, headers: dict[str, str] | None, most: int) -> bytes:
-    """Return PUB or HPUB (NATS client protocol) as it stands on the wire; raise `Oversize`.
+    """Return PUB or HPUB (NATS client protocol) as it stands on the wire; raise `Oversize` or `Malformed`.
 
     `most` is the server's limit in bytes for headers and body together.
     """
+    if len(subject) > MAX_SUBJECT:
+        raise Oversize(f"a subject of {len(subject)} characters")
     if not _SUBJECT.match(subject):
-        raise Oversize("not a subject that can be published to")
+        raise Malformed("not a subject that can be published to")
     to = f"{subject} {reply}" if reply else subject
     if not headers:
         if len(body) > most:
@@ -53,7 +59,7 @@ def _block(headers: dict[str, str]) -> bytes:
     """Return the headers as they stand on the wire (NATS ADR-4)."""
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     if lines.count("\n") != len(headers) or lines.count("\r") != len(headers):
-        raise Oversize("a line break in a header")
+        raise Malformed("a line break in a header")
     return f"{HEADERS_BEGIN}{lines}\r\n".encode()
 
 
