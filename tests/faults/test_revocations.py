@@ -66,7 +66,7 @@ async def test_session_over(row: Row, stage: Stage, how: str) -> None:
     await stage.renewed("auth", AUTH_REFRESH_GRACE_SECONDS="0")
     took: list[float] = []
     before = await observed(stage)
-    count = 30 if row.short else 300
+    count = 10 if row.short else 300
     for number in range(count):
         sign_in = registered if how == "password" else guest
         account = await sign_in(stage.fleet.doors[0], f"g{number}")  # type: ignore[arg-type]
@@ -90,7 +90,7 @@ async def test_membership_over(row: Row, stage: Stage) -> None:
     took: list[float] = []
     host = await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
     (hosting, other) = await connected(stage, host)
-    count = 30 if row.short else 300
+    count = 10 if row.short else 300
     account = await guest(stage.fleet.doors[0], "Goer")  # type: ignore[arg-type]
     sockets = await connected(stage, account)
     for _ in range(count):
