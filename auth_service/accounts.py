@@ -63,6 +63,12 @@ class Accounts:
         async with self._database.begin() as connection:
             await connection.execute(update(table).where(same).values(password_hash=password_hash))
 
+    async def replace_password_hash(self, user: str, password_hash: str) -> None:
+        """Give an account another password."""
+        change = update(models.accounts).where(models.accounts.c.id == user).values(password_hash=password_hash)
+        async with self._database.begin() as connection:
+            await connection.execute(change)
+
     async def blocked_for(self, name: str, now: float) -> float:
         """Return for how many more seconds logins as `name` are refused; 0 or less: they are not."""
         table = models.failures

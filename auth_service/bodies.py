@@ -21,6 +21,12 @@ class Credentials(_Request):
     password: _Password = Field(description="8 to 128 characters.")
 
 
+class PasswordChange(Credentials):
+    """POST /auth/password"""
+
+    new_password: _Password = Field(description="8 to 128 characters.")
+
+
 class Guest(_Request):
     """POST /auth/guest"""
 

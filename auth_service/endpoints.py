@@ -133,6 +133,12 @@ async def login(body: bodies.Credentials, parts: Service) -> bodies.Tokens:
     return _tokens(await parts.login.login(body.username, body.password))
 
 
+@router.post("/password", dependencies=[Depends(_password_limit)], responses=_answers(401))
+async def password(body: bodies.PasswordChange, parts: Service) -> bodies.Tokens:
+    """Change the password; every session of before ends, and the answer begins a new one."""
+    return _tokens(await parts.login.change_password(body.username, body.password, body.new_password))
+
+
 @router.post("/guest", dependencies=[Depends(_guest_limit)], responses=_answers())
 async def guest(body: bodies.Guest, parts: Service) -> bodies.Tokens:
     """Sign in with a name only."""

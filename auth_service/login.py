@@ -19,6 +19,7 @@ from chassis import logs
 log = logs.get(__name__)
 
 LOGOUT = "logout"
+CHANGED = "password_changed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +75,25 @@ class Login:
 
     async def login(self, username: str, password: str) -> SignedIn:
         """Sign an account in; names that nobody has get the same answers in the same time."""
+        _, account = await self._proved(username, password)
+        return await self._open(account)
+
+    async def change_password(self, username: str, password: str, new_password: str) -> SignedIn:
+        """Replace the password of who proves to know it; end every session of before, and open a new one."""
+        folded, account = await self._proved(username, password)
+        new_password = passwords.normalise(new_password)
+        try:
+            passwords.check_new(self._settings, new_password, folded)
+        except BadPassword as error:
+            raise refusals.invalid_request(str(error)) from None
+        await self._accounts.replace_password_hash(account.id, await self._passwords.hash(new_password))
+        ended = await self._sessions.revoke_all(account.id, CHANGED, self._clock())
+        self._revocations.wake()
+        log.info("password changed", user=account.id, count=ended)
+        return await self._open(account)
+
+    async def _proved(self, username: str, password: str) -> tuple[str, Account]:
+        """Return the folded name and the account of who knows its password; back off from who guesses."""
         try:
             folded = names.fold_username(username)
         except names.BadName:
@@ -83,8 +103,7 @@ class Login:
             if wait > 0:
                 metrics.backoffs.inc()
                 raise refusals.too_many_requests(math.ceil(wait))
-            account = await self._checked(folded, passwords.normalise(password))
-        return await self._open(account)
+            return folded, await self._checked(folded, passwords.normalise(password))
 
     async def guest(self, name: str) -> SignedIn:
         """Sign somebody in who has only a name."""

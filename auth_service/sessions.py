@@ -133,6 +133,13 @@ class Sessions:
             user = (await connection.execute(query)).scalar_one_or_none()
             return user is not None and await _revoke(connection, session, user, reason, now)
 
+    async def revoke_all(self, user: str, reason: str, now: float) -> int:
+        """End every session of an account that has not ended; return how many that were."""
+        query = select(models.sessions.c.id).where(models.sessions.c.account_id == user, _is_live(now))
+        async with self._database.begin() as connection:
+            found = (await connection.execute(query)).scalars().all()
+            return sum([await _revoke(connection, session, user, reason, now) for session in found])
+
     async def revoke_by_token(self, token: str, reason: str, now: float) -> bool:
         """End the session of a refresh token, used or not; False when there is none to end."""
         async with self._database.begin() as connection:

@@ -212,4 +212,5 @@ class Light(asyncio.Protocol):
 def allow_files(count: int) -> None:
     """Let this process, and those it starts from now on, open that many files."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(count, 1024), max(count, hard)))
+    assert hard >= count, f"the hard limit of open files is {hard}; raise it with ulimit -Hn"
+    resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))

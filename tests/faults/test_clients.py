@@ -27,7 +27,7 @@ pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
 @pytest.fixture(scope="module")
 def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A system whose processes may open as many files as it takes, with pings as they are by default."""
-    allow_files(40_000)
+    allow_files(12_000)
     with Stage(tmp_path_factory.mktemp("stage"), PING_SECONDS="25", PONG_SECONDS="8") as made:
         yield made
 

@@ -17,7 +17,7 @@ ONCE = 10.0
 TWICE = 20.0
 """Seconds without an acknowledgement after the leader was lost, and after a second loss right behind its return."""
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +39,7 @@ async def leader(cluster: Cluster, other_than: Node | None = None) -> Node:
     return node
 
 
-@pytest.mark.parametrize("how", ["killed", "halted"])
+@pytest.mark.parametrize("how", [pytest.param("killed", marks=pytest.mark.short), "halted"])
 async def test_leader(row: Row, stage: Stage, enter: Enter, how: str) -> None:
     """The leader is killed, or halted for good; right after it is back its successor goes the same way. People see
     sends that are pending for some seconds; nobody is disconnected."""

@@ -26,7 +26,7 @@ AWAY = "127.0.0.3"
 NOTICED, BACK = 10.0, 5.0
 SLOW_SENDS = 2.0
 
-pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,9 @@ def ways(stage: Stage) -> dict[str, tuple[str, ...]]:
     }
 
 
-@pytest.mark.parametrize("cut", ["both ways", "there", "back"])
+@pytest.mark.parametrize(
+    "cut", [pytest.param("both ways", marks=pytest.mark.short), pytest.param("there", marks=pytest.mark.short), "back"]
+)
 async def test_partition(row: Row, stage: Stage, enter: Enter, network: Network, cut: str) -> None:
     """A gateway and NATS hear nothing of each other, or only one of them does: it says that it is not ready, refuses
     sends, keeps its clients, and goes on by itself. Users there see pending messages, all others nothing."""
@@ -97,6 +99,7 @@ async def test_partition(row: Row, stage: Stage, enter: Enter, network: Network,
     await stage.ready()
 
 
+@pytest.mark.short
 async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Network) -> None:
     """Of the packets between NATS and a gateway, and between that gateway and its clients, one in twenty is lost: all
     is slower, nothing else."""
@@ -119,6 +122,7 @@ async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Netwo
     row.judge(await crowd.finish(), messages)
 
 
+@pytest.mark.short
 async def test_packets_late(row: Row, stage: Stage, enter: Enter) -> None:
     """What passes between NATS and a gateway takes 200 ms, more or less, each way: all is slower, nothing else."""
     messages = row.messages(short=320, whole=10_000)
@@ -138,6 +142,7 @@ async def test_packets_late(row: Row, stage: Stage, enter: Enter) -> None:
             await stage.renewed("gateway-1", NATS_URL=before)
 
 
+@pytest.mark.short
 async def test_half_open(row: Row, stage: Stage, enter: Enter, network: Network) -> None:
     """Clients vanish without a word while they are talked to and while they are not: their sockets are found and
     closed, and everything they held is given back."""

@@ -6,7 +6,7 @@ from asyncio import to_thread
 
 import pytest
 
-from tests.bench.clients import Account, Frames, bearer, eventually, guest, http
+from tests.bench.clients import Account, Frames, bearer, eventually, guest, http, registered
 from tests.bench.metrics import total
 from tests.bench.nats import NatsServer
 from tests.faults.rows import Row
@@ -44,23 +44,34 @@ async def reuse(stage: Stage, account: Account) -> None:
         assert answer.status_code == status, answer.text
 
 
+async def change_password(stage: Stage, account: Account) -> None:
+    """Change the password from elsewhere, which ends every session of before."""
+    body = {"username": account.name, "password": "correct horse battery", "new_password": "another horse battery"}
+    answer = await http("POST", f"{stage.fleet.auth_url}/password", json=body)
+    assert answer.status_code == 200, answer.text
+
+
+END = {"logout": log_out, "reuse": reuse, "password": change_password}
+
+
 async def observed(stage: Stage) -> float:
     """Return how many times the gateways have measured how long a revocation took."""
     pages = [(await http("GET", f"{gateway.url}/metrics")).text for gateway in stage.fleet.gateways]
     return sum(total(page, "parley_revocation_to_close_seconds_count") for page in pages)
 
 
-@pytest.mark.parametrize("how", ["log_out", "reuse"])
+@pytest.mark.parametrize("how", END)
 async def test_session_over(row: Row, stage: Stage, how: str) -> None:
     """A session ends: its connections at both gateways are closed with the code that says so, and come in no more."""
     await stage.renewed("auth", AUTH_REFRESH_GRACE_SECONDS="0")
     took: list[float] = []
     before = await observed(stage)
-    count = 30 if row.short else 300
+    count = 10 if row.short else 300
     for number in range(count):
-        account = await guest(stage.fleet.doors[0], f"G{number}")  # type: ignore[arg-type]
+        sign_in = registered if how == "password" else guest
+        account = await sign_in(stage.fleet.doors[0], f"g{number}")  # type: ignore[arg-type]
         sockets = await connected(stage, account)
-        await (log_out if how == "log_out" else reuse)(stage, account)
+        await END[how](stage, account)
         began = time.monotonic()
         ends = await asyncio.gather(*(one.end(30) for one in sockets))
         took.append(time.monotonic() - began)
@@ -79,7 +90,7 @@ async def test_membership_over(row: Row, stage: Stage) -> None:
     took: list[float] = []
     host = await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
     (hosting, other) = await connected(stage, host)
-    count = 30 if row.short else 300
+    count = 10 if row.short else 300
     account = await guest(stage.fleet.doors[0], "Goer")  # type: ignore[arg-type]
     sockets = await connected(stage, account)
     for _ in range(count):

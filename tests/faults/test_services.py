@@ -25,7 +25,7 @@ GAP = 5.0
 FAKETIME = Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketime.so.1")
 SKEW = 600
 
-pytestmark = [pytest.mark.timeout(3600), pytest.mark.short]
+pytestmark = pytest.mark.timeout(3600)
 
 
 async def restart(stage: Stage, name: str, grace: float | None) -> None:
@@ -42,6 +42,7 @@ async def restart(stage: Stage, name: str, grace: float | None) -> None:
     await to_thread(service.wait_until_ready)
 
 
+@pytest.mark.short
 async def test_rolling_restart(row: Row, stage: Stage, enter: Enter) -> None:
     """Each gateway is restarted in turn while everybody talks: clients are closed one by one with a code that says
     reconnect, and are elsewhere within seconds. Users see nothing, or a spinner for a moment."""
@@ -62,6 +63,7 @@ async def test_rolling_restart(row: Row, stage: Stage, enter: Enter) -> None:
     row.judge(verdict, messages)
 
 
+@pytest.mark.short
 async def test_killed_while_leaving(row: Row, stage: Stage, enter: Enter) -> None:
     """A gateway that takes its leave is killed two seconds after SIGTERM, before it is done: those who were still there
     are cut off, and recover like all others."""
@@ -82,6 +84,7 @@ async def test_killed_while_leaving(row: Row, stage: Stage, enter: Enter) -> Non
     await stage.renewed("gateway-1", GATEWAY_DRAIN_SECONDS=stage.settings["GATEWAY_DRAIN_SECONDS"])
 
 
+@pytest.mark.short
 async def test_auth_dead(row: Row, stage: Stage, enter: Enter) -> None:
     """The auth service is killed and stays away: whoever is signed in talks on, comes back after a cut, and is not
     disconnected; only signing in does not work. A gateway that starts meanwhile waits for the keys."""
@@ -111,6 +114,7 @@ async def test_auth_dead(row: Row, stage: Stage, enter: Enter) -> None:
     row.judge(await crowd.finish(), messages)
 
 
+@pytest.mark.short
 async def test_keys_rotated(row: Row, stage: Stage, enter: Enter) -> None:
     """The signing key is rotated twice while people sign in, connect and talk: no good token is refused."""
     life = {"AUTH_KEY_RELOAD_SECONDS": "1", "AUTH_JWKS_CACHE_SECONDS": "1", "AUTH_KEY_PREPUBLISH_SECONDS": "3"}
@@ -163,8 +167,15 @@ async def test_keys_rotated(row: Row, stage: Stage, enter: Enter) -> None:
     row.judge(await crowd.finish(), messages)
 
 
-@pytest.mark.parametrize("seconds", [SKEW, -SKEW])
-@pytest.mark.parametrize("name", ["chat", "gateway-1"])
+@pytest.mark.parametrize(
+    ("name", "seconds"),
+    [
+        ("chat", SKEW),
+        ("chat", -SKEW),
+        pytest.param("gateway-1", SKEW, marks=pytest.mark.short),
+        pytest.param("gateway-1", -SKEW, marks=pytest.mark.short),
+    ],
+)
 async def test_clock_off(row: Row, stage: Stage, enter: Enter, name: str, seconds: int) -> None:
     """The clock of one service is ten minutes off. Order comes from the log, so nothing is lost, doubled or reordered.
     A gateway whose clock is off refuses tokens that are good, or ended in its eyes, and clients go to another."""
@@ -183,6 +194,7 @@ async def test_clock_off(row: Row, stage: Stage, enter: Enter, name: str, second
     row.judge(verdict, messages)
 
 
+@pytest.mark.short
 async def test_clock_set_back(row: Row, stage: Stage, enter: Enter, tmp_path: Path) -> None:
     """While everybody talks the chat service's clock is set back by ten minutes, and forward again: messages keep their
     order, whatever time they carry."""
@@ -231,6 +243,7 @@ POISON: tuple[tuple[bytes, dict[str, str] | None], ...] = (
 """Bodies and headers of records that nobody of ours writes."""
 
 
+@pytest.mark.short
 async def test_poison(row: Row, stage: Stage, enter: Enter) -> None:
     """Records that are no events stand in the log of every room: nothing stops at them, they are counted, and nobody is
     given one."""
@@ -260,6 +273,7 @@ async def poisoned(stage: Stage) -> float:
     return total((await http("GET", f"{stage.fleet.chat_url}/metrics")).text, "parley_chat_poison_records_total")
 
 
+@pytest.mark.short
 async def test_file_descriptors_run_out(row: Row, stage: Stage, enter: Enter) -> None:
     """A gateway may open no more files: newcomers wait or go elsewhere, those inside talk on; with the limit gone it
     takes newcomers again, by itself."""
@@ -305,6 +319,7 @@ def limit(pid: int, files: int) -> None:
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (files, max(files, 20_000)))
 
 
+@pytest.mark.short
 async def test_memory_runs_out(row: Row, stage: Stage, enter: Enter) -> None:
     """A gateway's container reaches its limit of memory and its process is killed by the kernel: those inside are
     connected anew and told what they missed."""

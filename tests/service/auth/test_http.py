@@ -89,7 +89,7 @@ async def test_documentation(auth: Running) -> None:
     """The API describes itself, every refusal as a problem document."""
     assert (await auth.client.get("/auth/docs")).status_code == 200
     paths: dict[str, Any] = good(await auth.client.get("/auth/openapi.json"))["paths"]
-    names = ("register", "login", "guest", "refresh", "logout", "me", "tickets")
+    names = ("register", "login", "password", "guest", "refresh", "logout", "me", "tickets")
     assert set(paths) == {f"/auth/{name}" for name in names} | {"/.well-known/jwks.json"}
     for operations in paths.values():
         for operation in operations.values():

@@ -14,7 +14,7 @@ from chassis.streams import Stream
 from protocol import subjects
 from tests.bench.nats import NatsServer
 from tests.service.auth.conftest import Services
-from tests.service.auth.running import Clock, Running, eventually, good, refused
+from tests.service.auth.running import PASSWORD, Clock, Running, eventually, good, refused
 
 # nats-py 2.16 asks for the time in a way that Python 3.12 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:nats")
@@ -187,3 +187,39 @@ async def test_parallel_logouts(services: Services, database_url: str, nats: Nat
     answers = await asyncio.gather(*(auth.post("/auth/logout", body) for _ in range(20)))
     assert [answer.status_code for answer in answers] == [204] * 20
     await until_stored(gateway, session)
+
+
+async def test_a_changed_password_ends_every_session(services: Services, nats: NatsServer, gateway: Bus) -> None:
+    """All sessions of before are announced, their tokens are refused; the new one and the new password are good."""
+    auth = await services(nats)
+    first = await auth.register()
+    second = good(await auth.login())
+    ended = [await session_of(auth, one["access_token"]) for one in (first, second)]
+    asked = {"username": "ann", "password": PASSWORD, "new_password": "another horse battery"}
+    changed = good(await auth.post("/auth/password", asked))
+    await until_stored(gateway, *ended)
+    assert {body["reason"] for body in await stored(gateway)} == {"password_changed"}
+    for one in (first, second):
+        refused(await auth.me(one["access_token"]), 401, "invalid_token")
+        refused(await auth.refresh(one["refresh_token"]), 401, "invalid_token")
+    good(await auth.me(changed["access_token"]))
+    refused(await auth.login(), 401, "invalid_credentials")
+    good(await auth.login(password="another horse battery"))
+
+
+async def test_a_password_is_changed_by_who_knows_it(services: Services) -> None:
+    """A wrong password, a guest, and a new password that may not be chosen change nothing and end nothing."""
+    auth = await services()
+    tokens = await auth.register()
+    for asked, status, code in (
+        (
+            {"username": "ann", "password": "a wrong password", "new_password": "another horse"},
+            401,
+            "invalid_credentials",
+        ),
+        ({"username": "nobody", "password": PASSWORD, "new_password": "another horse"}, 401, "invalid_credentials"),
+        ({"username": "ann", "password": PASSWORD, "new_password": "short"}, 422, "invalid_request"),
+    ):
+        refused(await auth.post("/auth/password", asked), status, code)
+    good(await auth.me(tokens["access_token"]))
+    good(await auth.login())
