@@ -286,6 +286,7 @@ class Methods:
             known.fresh = False
             return await self._first(stored.sequence, event)
         state.apply(event, stored.sequence)
+        self._rooms.keep(known)  # read back at once, a replica of the log that lags would not have it yet
         self._archive.wake()
         return event
 

@@ -61,6 +61,11 @@ class Rooms:
         room.state = RoomState(room.state.id, self._receipts_kept)
         room.loaded = room.fresh = False
 
+    def keep(self, room: Room) -> None:
+        """Have a room that exists from now on in the cache: while it was not, `refresh` took it out."""
+        self._rooms.setdefault(room.state.id, room)
+        self._shrink()
+
     def forget_all(self, _epoch: str = "") -> None:
         """Drop every state: the log they were read from is not there any more."""
         self.heard = 0

@@ -46,7 +46,9 @@ class RoomLogs:
     async def of_room(self, room: str) -> list[dict[str, Any]]:
         """Return the events of a room, in order; records without an offset are none."""
         records = await self._records(f"room.{room}.log")
-        return [json.loads(one.data) for one in records if (one.headers or {}).get("Parley-Offset")]
+        return [
+            json.loads(one.data) for one in records if (one.headers or {}).get("Parley-Offset", "") not in ("", "0")
+        ]
 
     async def _records(self, subject: str) -> list[Msg]:
         found: list[Msg] = []

@@ -134,7 +134,7 @@ async def under_load(stack: Stack) -> tuple[list[str], list[str]]:
     log = await whole_log(senders[0], room)
     received = [Received(one.account.name, after[id(one)], one.seats[room].events) for one in everyone]
     acknowledged = [Acknowledged(one.id, one.offset, one.asked, one.answered) for one in said]
-    faults = History(log, acknowledged, received).check()
+    faults = [str(fault) for fault in History(log, acknowledged, received).check()]
     faults += [fault for restart in restarts for fault in restart.faults()]
     for one in everyone:
         await one.leave()

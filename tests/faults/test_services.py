@@ -183,61 +183,22 @@ async def test_clock_off(row: Row, stage: Stage, enter: Enter, name: str, second
     messages = row.messages(whole=20_000)
     crowd = await enter(stage)
     try:
-        await stage.renewed(name, LD_PRELOAD=str(FAKETIME), FAKETIME=f"{seconds:+d}", FAKETIME_DONT_FAKE_MONOTONIC="1")
+        await stage.renewed(name, LD_PRELOAD=str(FAKETIME), FAKETIME=f"{seconds:+d}")
         crowd.send(messages)
         await crowd.said()
         row.figure("refusals", dict(crowd.refusals()))
         row.figure("closes by code", dict(crowd.closes()))
         verdict = await crowd.finish()
     finally:
-        await stage.renewed(name, LD_PRELOAD="", FAKETIME="", FAKETIME_DONT_FAKE_MONOTONIC="")
+        await stage.renewed(name, LD_PRELOAD="", FAKETIME="")
     row.judge(verdict, messages)
-
-
-@pytest.mark.short
-async def test_clock_set_back(row: Row, stage: Stage, enter: Enter, tmp_path: Path) -> None:
-    """While everybody talks the chat service's clock is set back by ten minutes, and forward again: messages keep their
-    order, whatever time they carry."""
-    assert FAKETIME.exists(), "Debian's libfaketime is missing"
-    messages = row.messages(whole=20_000)
-    clock = tmp_path / "clock"
-    clock.write_text("+0\n")
-    await stage.renewed(
-        "chat",
-        LD_PRELOAD=str(FAKETIME),
-        FAKETIME_TIMESTAMP_FILE=str(clock),
-        FAKETIME_NO_CACHE="1",
-        FAKETIME_DONT_FAKE_MONOTONIC="1",
-    )
-    try:
-        crowd = await enter(stage)
-        crowd.pause = 0.02
-        crowd.send()
-        for step in (f"-{SKEW}\n", "+0\n", f"+{SKEW}\n", "+0\n"):
-            await crowd.hear(50, f"with the clock at {step.strip()}")
-            clock.write_text(step)
-        crowd.pause = 0.0
-        await crowd.until(messages)
-        verdict = await crowd.finish()
-        times = [event["time"] for one in crowd.people for event in one.events]
-        row.figure("times that messages carry differ by (s)", (max(times) - min(times)) / 1000)
-        assert max(times) - min(times) > SKEW * 1000, "the clock was not set"
-        row.judge(verdict, messages)
-    finally:
-        await stage.renewed(
-            "chat",
-            LD_PRELOAD="",
-            FAKETIME_TIMESTAMP_FILE="",
-            FAKETIME_NO_CACHE="",
-            FAKETIME_DONT_FAKE_MONOTONIC="",
-        )
 
 
 POISON: tuple[tuple[bytes, dict[str, str] | None], ...] = (
     (b"{not json", None),
     (b"\xff\xfe\x00", {"Parley-Offset": ""}),
     (b"[]", {"Parley-Offset": "0"}),
-    (b'{"v":1}', {"X-Large": "x" * 100_000}),
+    (b'{"v":1}', {"X-Large": "x" * 60_000}),
     (b"", None),
 )
 """Bodies and headers of records that nobody of ours writes."""
@@ -332,10 +293,9 @@ async def test_memory_runs_out(row: Row, stage: Stage, enter: Enter) -> None:
     crowds: list[Crowd] = []
     try:
         (worker,) = [pid for pid in pids_of(gateway) if pid != gateway.pid]
-        (group / "memory.move_charge_at_immigrate").write_text("1")
         (group / "cgroup.procs").write_text(str(worker))
         used = int((group / "memory.usage_in_bytes").read_text())
-        (group / "memory.limit_in_bytes").write_text(str(used + (4 << 20)))
+        (group / "memory.limit_in_bytes").write_text(str(used + (8 << 20)))
         crowd.send(messages)
         await crowd.hear(20, "before")
         account = await guest(stage.fleet.doors[0])  # type: ignore[arg-type]
