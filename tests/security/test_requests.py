@@ -1,6 +1,7 @@
 """Requests that lie: about where they go, what they carry, and who wrote the log line."""
 
 import asyncio
+import base64
 import gzip
 import json
 import os
@@ -15,7 +16,7 @@ from typing import Any
 import pytest
 
 from tests.bench.clients import Frames, bearer, eventually, guest, http
-from tests.bench.metrics import metrics_page, samples
+from tests.bench.metrics import metric, metrics_page, samples
 from tests.bench.ring import Ring
 
 Open = Callable[..., Awaitable[Frames]]
@@ -258,6 +259,34 @@ async def test_a_forged_token_opens_no_stream(ring: Ring, kind: str, path: str) 
     headers = {"Authorization": f"Bearer {forged}"}
     answer = await http(method, ring.gateway_url + path, headers=headers, content=b'{"id":1,"connect":{}}')
     assert answer.status_code == 401, answer.text
+
+
+async def test_unknown_keys_cause_no_flood_of_fetches(ring: Ring, frames: Open) -> None:
+    """Tokens that name keys nobody has are refused; each process asks for the published keys at most once for them."""
+    header = '{"alg":"EdDSA","typ":"at+jwt","kid":"%s"}'
+    claims = (await guest(ring)).access.split(".")[1]
+    before = await metric(ring, "parley_key_fetches_total")
+    for number in range(100):
+        kid = base64.urlsafe_b64encode((header % f"nobody{number}").encode()).rstrip(b"=").decode()
+        one = await frames(ring)
+        await one.send(one.numbered(connect={"token": f"{kid}.{claims}.{'A' * 86}"}))
+        assert (await one.end())[0] == 3500
+    assert await metric(ring, "parley_key_fetches_total") - before <= 2 * len(await asyncio.to_thread(ring.worker_pids))
+
+
+@pytest.mark.parametrize("path", ["guest", "login", "register", "refresh"])
+async def test_forms_are_not_taken(ring: Ring, path: str) -> None:
+    """What any page may post without being asked first, forms and plain text, is read neither as fields nor as JSON."""
+    url = f"{ring.auth_url}/{path}"
+    fields = {"name": "Ann", "username": "annann", "password": "correct horse battery", "refresh_token": "x"}
+    for options in (
+        {"data": fields},
+        {"files": {name: (None, value) for name, value in fields.items()}},
+        {"content": json.dumps(fields), "headers": {"Content-Type": "text/plain"}},
+        {"content": b"a=1&" * 4000, "headers": {"Content-Type": "application/x-www-form-urlencoded"}},
+    ):
+        answer = await http("POST", url, **options)
+        assert answer.status_code in (413, 415, 422), (options, answer.text)
 
 
 async def test_a_foreign_page_gets_no_stream(ring: Ring) -> None:
