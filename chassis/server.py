@@ -18,6 +18,7 @@ from gunicorn.workers.base import Worker
 from uvicorn_worker import UvicornWorker  # type: ignore[import-untyped]
 
 from chassis import logs, metrics
+from chassis.patience import PatientHttp
 from chassis.settings import Settings
 
 log = logs.get(__name__)
@@ -165,7 +166,7 @@ def serve(app: FastAPI, settings: Settings, port: int, internal_port: int = 0) -
             host=settings.bind_host,
             port=each,
             loop="uvloop",
-            http="httptools",
+            http=PatientHttp,
             ws="none",
             log_config=None,
             access_log=False,

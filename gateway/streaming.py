@@ -11,8 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
+from chassis.patience import PatientHttp
 from gateway.handshake import Handshake, Unfit, accept_key, deny
 from gateway.publications import Encoded
 from gateway.socket import Socket
@@ -150,7 +149,7 @@ class Stream:
             self.end(codes.SHUTDOWN.code, codes.SHUTDOWN.reason)
 
 
-class Http(HttpToolsProtocol):
+class Http(PatientHttp):
     """One HTTP connection of this process; the last response on it may be a stream."""
 
     _stream: Stream | None = None

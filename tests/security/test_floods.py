@@ -143,3 +143,30 @@ async def test_pings_of_a_peer_that_never_reads_do_not_fill_the_memory(ring: Rin
     assert sent > MIB
     assert max(most[pid] - before[pid] for pid in pids) < 16 * MIB
     assert await bystander.call("echo", x=5) == {"x": 5}
+
+
+UNFINISHED = {
+    "nothing": b"",
+    "half a head": b"GET / HTTP/1.1\r\nHost: x\r\nX-Slow: ",
+    "half a second head": b"GET /health/live HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nX",
+}
+
+
+async def test_who_does_not_finish_a_request_is_dropped(ring: Ring) -> None:
+    """A connection without a whole head of a request does not stay in any service, and with it its file descriptor."""
+
+    async def dropped(part: str, sent: bytes) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", ring.ports[part])
+        try:
+            writer.write(sent)
+            while await reader.read(65536):
+                pass
+        except ConnectionResetError:
+            pass  # the usual end of it
+        finally:
+            writer.close()
+
+    async with asyncio.timeout(45):
+        await asyncio.gather(
+            *(dropped(part, sent) for part in ("gateway", "auth", "chat") for sent in UNFINISHED.values())
+        )
