@@ -50,6 +50,7 @@ def strict_ring(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Ite
             "REFRESH_GRACE_SECONDS": "1",
             "TOKEN_LEEWAY_SECONDS": "1",
             "AUTH_TICKET_SECONDS": "3",
+            "COMMANDS_PER_SECOND": "0",  # no limit: busy connections are what some of its tests are about
         }
         | ONE_ADDRESS,
     )
