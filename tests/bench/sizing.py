@@ -158,7 +158,8 @@ def main() -> int:
             database.start()
             nats.start()
             urls = {"AUTH_DATABASE_URL": database.url(), "DATABASE_URL": database.url(create=ARCHIVE)}
-            fleet = Fleet(directory / "fleet", nats.url, nats.passwords, gateways=1, **urls)
+            unlimited = {"MAX_USER_CONNECTIONS": "0", "COMMANDS_PER_SECOND": "0"}  # one account is the whole crowd
+            fleet = Fleet(directory / "fleet", nats.url, nats.passwords, gateways=1, **urls, **unlimited)
             try:
                 site = Site(fleet.start(), nats, database, directory)
                 asyncio.run(measure(site, asked.connections, asked.followers, asked.messages))

@@ -33,6 +33,7 @@ def beside(calm_ring: Ring) -> Iterator[Start]:
 
         def start(**settings: str) -> GatewayBeside:
             usual = {"GATEWAY_WORKERS": "1", "GATEWAY_INTERNAL_PORT": str(free_port()), "REBALANCE_PER_SECOND": "0"}
+            usual["MAX_USER_CONNECTIONS"] = "0"  # crowds of one account
             gateway = GatewayBeside(calm_ring, f"nats://127.0.0.1:{calm_ring.ports['nats']}", **(usual | settings))
             return stack.enter_context(gateway)
 
