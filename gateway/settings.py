@@ -102,10 +102,10 @@ class GatewaySettings(Settings):
         "lower where users are people alone; as it is, no account fills a process. 0: no limit.",
     )
     commands_per_second: float = Field(
-        default=5000, ge=0, description="Commands of one connection per second in the long run. 0: no limit."
+        default=10_000, ge=0, description="Commands of one connection per second in the long run. 0: no limit."
     )
     command_burst: int = Field(
-        default=10_000,
+        default=20_000,
         ge=1,
         description="Commands of one connection at once; more are refused (111), and twice as many end it (3013).",
     )
