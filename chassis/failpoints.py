@@ -48,10 +48,11 @@ def arm(text: str) -> None:
     log.warning("a failpoint is set: this process will be killed or stopped, for a test", failpoint=text)
 
 
-def reach(place: str) -> None:
-    """Say that `place` was come to."""
+def reach(place: str, times: int = 1) -> None:
+    """Say that `place` was come to, by so many messages at once."""
     if place == _armed:
-        _count()
+        for _ in range(times):
+            _count()
 
 
 def _count() -> None:

@@ -91,7 +91,7 @@ class Writer:
         client.stats["out_msgs"] += len(waiting)
         try:
             client._transport.write(b"".join([*first, *waiting]))
-            failpoints.reach("bus.published")
+            failpoints.reach("bus.published", len(waiting))
         except (OSError, RuntimeError):
             pass  # the connection broke, as its reader is about to notice
 

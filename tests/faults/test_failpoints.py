@@ -24,8 +24,9 @@ PLACES = (
     "chat archive.stored",
 )
 """Service and place, in the order in which a message comes to them."""
-ARCHIVE_SHARE = 20
-"""The archive takes many events at once, so its places are come to less often."""
+ARCHIVE_EVERY = 2, 50
+"""The archive takes what came within a tenth of a second at once, so its places are come to seldom: in the short set,
+and in the whole one."""
 MOST_STALLED = 10.0
 """Seconds without an acknowledgement after a process was killed; it has to start again meanwhile."""
 
@@ -47,7 +48,7 @@ async def test_at(row: Row, stage: Stage, enter: Enter, action: str, place: str)
     messages = row.messages(short=300)
     every = messages // (3 if name == "chat" else 2)  # those that come back send commands, too
     if failpoint.startswith("archive"):
-        every = max(2, every // ARCHIVE_SHARE)
+        every = ARCHIVE_EVERY[0 if row.short else 1]
     halt = 1.5 if row.short else 10.0
     crowd = await enter(stage, sticky=True)
     before = stage.restarts[name] + stage.halts[name]
