@@ -4,7 +4,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, and_, delete, exists, insert, select, update
+from sqlalchemy import ColumnElement, Row, and_, delete, exists, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from auth_service import models
@@ -21,10 +21,17 @@ class Account:
     name: str
     guest: bool
     password_hash: str | None = None
+    bans: int = 0
+    """How often it was banned so far."""
+    banned: bool = False
 
 
 class UsernameTaken(Exception):
     """Another account has that username."""
+
+
+class AccountChanged(Exception):
+    """The account was banned, or got another password, since it was read: what was decided on it does not count."""
 
 
 class Accounts:
@@ -51,10 +58,11 @@ class Accounts:
 
     async def by_username(self, username: str) -> Account | None:
         """Return the account with the folded `username`, or None."""
-        query = select(models.accounts).where(models.accounts.c.username == username)
-        async with self._database.begin() as connection:
-            row = (await connection.execute(query)).one_or_none()
-        return account_of(row) if row is not None else None
+        return await self._one(models.accounts.c.username == username)
+
+    async def by_id(self, user: str) -> Account | None:
+        """Return the account with that id, or None."""
+        return await self._one(models.accounts.c.id == user)
 
     async def set_password_hash(self, account: Account, password_hash: str) -> None:
         """Replace the hash that `account` was read with; a change made meanwhile wins."""
@@ -62,12 +70,6 @@ class Accounts:
         same = and_(table.c.id == account.id, table.c.password_hash == account.password_hash)
         async with self._database.begin() as connection:
             await connection.execute(update(table).where(same).values(password_hash=password_hash))
-
-    async def replace_password_hash(self, user: str, password_hash: str) -> None:
-        """Give an account another password."""
-        change = update(models.accounts).where(models.accounts.c.id == user).values(password_hash=password_hash)
-        async with self._database.begin() as connection:
-            await connection.execute(change)
 
     async def blocked_for(self, name: str, now: float) -> float:
         """Return for how many more seconds logins as `name` are refused; 0 or less: they are not."""
@@ -104,6 +106,11 @@ class Accounts:
             first = await connection.execute(delete(failures).where(failures.c.name_hash.in_(old)))
             second = await connection.execute(delete(accounts).where(accounts.c.id.in_(gone)))
         return {"failures": first.rowcount, "guests": second.rowcount}
+
+    async def _one(self, which: ColumnElement[bool]) -> Account | None:
+        async with self._database.begin() as connection:
+            row = (await connection.execute(select(models.accounts).where(which))).one_or_none()
+        return account_of(row) if row is not None else None
 
     async def _insert(self, account: Account, username: str | None, now: float) -> None:
         row = {
@@ -144,7 +151,14 @@ def backoff(settings: Settings, failures: int) -> float:
 
 def account_of(row: Row[Any]) -> Account:
     """Return the account in a row of the accounts table."""
-    return Account(row.id, row.name, row.guest, row.password_hash)
+    return Account(row.id, row.name, row.guest, row.password_hash, row.bans, row.banned_at is not None)
+
+
+def unchanged(account: Account) -> ColumnElement[bool]:
+    """Return the condition that `account` still has the password it was read with, and is not banned."""
+    table, stored = models.accounts.c, account.password_hash
+    same = table.password_hash.is_(None) if stored is None else table.password_hash == stored
+    return and_(table.id == account.id, same, table.banned_at.is_(None))
 
 
 def _hash(name: str) -> str:

@@ -15,8 +15,9 @@ from auth_service.keyring import Keyring
 from auth_service.limits import AddressLimits, BodyLimit
 from auth_service.login import Login
 from auth_service.models import VERSION_TABLE
+from auth_service.outbox import Outbox
 from auth_service.passwords import Passwords
-from auth_service.revocations import Revocations
+from auth_service.revocations import Revocations, Withdrawals
 from auth_service.sessions import Sessions
 from auth_service.settings import Settings
 from auth_service.tickets import Tickets
@@ -47,7 +48,8 @@ class Service:
         self.accounts = Accounts(self.database, settings)
         self.sessions = Sessions(self.database, settings)
         self.passwords = Passwords(settings)
-        self.revocations = Revocations(settings, self.bus, self.sessions, clock)
+        self.revocations = Revocations(settings, self.bus, Outbox(self.database, settings), clock)
+        self.withdrawals = Withdrawals(self.bus, self.keyring, self.background)
         self.tickets = Tickets(settings, self.sessions, self.background, clock)
         self.cleaning = Cleaning(settings, self.accounts, self.sessions, clock)
         self.login = Login(
@@ -83,6 +85,7 @@ class Service:
         await self.bus.connect()
         served: dict[str, Serve] = {subjects.REDEEM_TICKET: self.tickets.serve}
         await self.bus.serve("parley-auth", chassis_app.VERSION, subjects.AUTH_QUEUE, served)
+        await self.withdrawals.listen()
         self.revocations.reconnected()
 
 

@@ -10,19 +10,24 @@ import base64
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from sqlalchemy import delete, insert, select
 from sqlalchemy.exc import IntegrityError
 
-from auth_service import metrics, models
+from auth_service import metrics, models, outbox
 from auth_service.settings import Settings
 from chassis import logs
 from chassis.database import Database, DatabaseUnavailable
 from protocol.names import new_id
 
 log = logs.get(__name__)
+
+COMPROMISED = "key_compromised"
+TRIES = 3
+"""How often a ring is replaced that another replica changes at the same time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,23 +105,43 @@ class Keyring:
         if current is not None:
             metrics.key_age.set(max(0.0, self._clock() - current.signs_from))
 
-    async def rotate(self, *, compromised: bool = False) -> Key:
-        """Add the next key unless there is one, and return it.
-
-        With `compromised` the new key signs at once and all others are forgotten, which ends every access token.
-        """
+    async def rotate(self) -> Key:
+        """Add the next key unless there is one, and return it."""
         await self.load()
         now = self._clock()
         waiting = self.ring.next(now)
-        if waiting is not None and not compromised:
+        if waiting is not None:
             return waiting
-        newest = self.ring.keys[-1].generation
-        await self._add(newest + 1, now if compromised else now + self._settings.auth_key_prepublish_seconds)
-        if compromised:
-            async with self._database.begin() as connection:
-                await connection.execute(delete(models.keys).where(models.keys.c.generation <= newest))
-            self.ring = await self._read()
+        await self._add(self.ring.keys[-1].generation + 1, now + self._settings.auth_key_prepublish_seconds)
         return self.ring.keys[-1]
+
+    async def replace_all(self) -> Key:
+        """Have a new key sign at once and withdraw all others, for they may be known; return the new one.
+
+        What the others signed ends: gateways are told each of them, and tickets made with such tokens are forgotten.
+        """
+        for _ in range(TRIES):
+            await self.load()
+            newest = self.ring.keys[-1].generation
+            try:
+                gone = await self._withdraw(newest)
+            except IntegrityError:  # another replica added that generation: withdraw its key as well
+                continue
+            self.ring = await self._read()
+            log.warning("signing keys withdrawn", count=len(gone), kid=self.ring.keys[-1].kid)
+            return self.ring.keys[-1]
+        raise DatabaseUnavailable("others changed the ring each time")
+
+    async def _withdraw(self, newest: int) -> list[str]:
+        keys, tickets, now = models.keys.c, models.tickets, self._clock()
+        old = delete(models.keys).where(keys.generation <= newest).returning(keys.kid)
+        async with self._database.begin() as connection:
+            await connection.execute(insert(models.keys).values(self._new_row(newest + 1, now)))
+            gone = list((await connection.execute(old)).scalars())
+            for kid in gone:
+                await outbox.announce_key(connection, kid, COMPROMISED, now)
+            await connection.execute(delete(tickets).where(tickets.c.kid.in_([*gone, ""])))
+        return gone
 
     async def keep(self) -> None:
         """Read the ring again and again, and rotate by age; for as long as the service lives."""
@@ -137,21 +162,23 @@ class Keyring:
         return Ring(tuple(Key(row.generation, row.kid, _load(row.private_pem), row.signs_from) for row in rows))
 
     async def _add(self, generation: int, signs_from: float) -> None:
-        kid = new_id()
-        row = {
+        row = self._new_row(generation, signs_from)
+        try:
+            async with self._database.begin() as connection:
+                await connection.execute(insert(models.keys).values(row))
+            log.info("signing key made", kid=row["kid"], generation=generation)
+        except IntegrityError:
+            log.info("another replica made that key first", generation=generation)
+        self.ring = await self._read()
+
+    def _new_row(self, generation: int, signs_from: float) -> dict[str, Any]:
+        return {
             "generation": generation,
-            "kid": kid,
+            "kid": new_id(),
             "private_pem": _dump(Ed25519PrivateKey.generate()),
             "created_at": self._clock(),
             "signs_from": signs_from,
         }
-        try:
-            async with self._database.begin() as connection:
-                await connection.execute(insert(models.keys).values(row))
-            log.info("signing key made", kid=kid, generation=generation)
-        except IntegrityError:
-            log.info("another replica made that key first", generation=generation)
-        self.ring = await self._read()
 
     async def _forget_retired(self) -> None:
         oldest = min((key.generation for key in self.published()), default=0)

@@ -3,23 +3,26 @@
 import math
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from auth_service import metrics, names, passwords, refusals, tokens
-from auth_service.accounts import Account, Accounts, UsernameTaken
+from auth_service.accounts import Account, AccountChanged, Accounts, UsernameTaken
 from auth_service.keyring import Keyring
 from auth_service.limits import Turns
 from auth_service.passwords import BadPassword, Passwords
 from auth_service.revocations import Revocations
-from auth_service.sessions import Session, Sessions, TokenReused, UnknownToken
+from auth_service.sessions import Banned, Session, Sessions, TokenReused, UnknownToken
 from auth_service.settings import Settings
 from auth_service.tokens import Claims, InvalidToken
 from chassis import logs
+from chassis.app import Problem
 
 log = logs.get(__name__)
 
 LOGOUT = "logout"
 CHANGED = "password_changed"
+TRIES = 3
+"""How often a sign-in is judged anew because the account was changed under it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,9 +77,17 @@ class Login:
         return await self._open(account)
 
     async def login(self, username: str, password: str) -> SignedIn:
-        """Sign an account in; names that nobody has get the same answers in the same time."""
-        _, account = await self._proved(username, password)
-        return await self._open(account)
+        """Sign an account in; names that nobody has get the same answers in the same time.
+
+        When the account gets another password or is banned between the proof and the session, the proof is asked again.
+        """
+        for _ in range(TRIES):
+            _, account = await self._proved(username, password)
+            try:
+                return await self._begin(account)
+            except AccountChanged:
+                log.info("account changed while signing in", user=account.id)
+        raise self._busy()
 
     async def change_password(self, username: str, password: str, new_password: str) -> SignedIn:
         """Replace the password of who proves to know it; end every session of before, and open a new one."""
@@ -86,11 +97,14 @@ class Login:
             passwords.check_new(self._settings, new_password, folded)
         except BadPassword as error:
             raise refusals.invalid_request(str(error)) from None
-        await self._accounts.replace_password_hash(account.id, await self._passwords.hash(new_password))
-        ended = await self._sessions.revoke_all(account.id, CHANGED, self._clock())
+        stored = await self._passwords.hash(new_password)
+        try:
+            ended = await self._sessions.replace_password(account, stored, CHANGED, self._clock())
+        except AccountChanged:  # by another change: then this password is the old one now, which a retry is told
+            raise self._busy() from None
         self._revocations.wake()
         log.info("password changed", user=account.id, count=ended)
-        return await self._open(account)
+        return await self._open(replace(account, password_hash=stored))
 
     async def _proved(self, username: str, password: str) -> tuple[str, Account]:
         """Return the folded name and the account of who knows its password; back off from who guesses."""
@@ -119,11 +133,14 @@ class Login:
             session, successor = await self._sessions.rotate(refresh_token, self._clock())
         except UnknownToken:
             raise refusals.invalid_token() from None
+        except Banned:
+            raise refusals.account_banned() from None
         except TokenReused:
             metrics.refresh_reuses.inc()
             self._revocations.wake()
             raise refusals.refresh_reused() from None
-        return self._signed_in(session.user, session.name, session.id, successor, session.expires_at)
+        claims = Claims(session.user, session.id, session.name, int(session.expires_at), session.bans)
+        return self._signed_in(claims, successor)
 
     async def logout(self, refresh_token: str) -> None:
         """End the session of a refresh token; one that has ended, or never was, is no mistake (RFC 7009, 2.2)."""
@@ -160,24 +177,39 @@ class Login:
             await self._accounts.failed(folded, self._clock())
             raise refusals.invalid_credentials()
         await self._accounts.forget_failures(folded)
+        if account.banned:
+            raise refusals.account_banned()
         if verdict.outdated:
-            await self._accounts.set_password_hash(account, await self._passwords.hash(password))
+            newer = await self._passwords.hash(password)
+            await self._accounts.set_password_hash(account, newer)
+            account = replace(account, password_hash=newer)
         return account
 
     async def _open(self, account: Account) -> SignedIn:
-        now = self._clock()
-        session, refresh_token = await self._sessions.open(account.id, now)
-        until = now + self._settings.auth_session_seconds
-        log.info("session opened", user=account.id, session=session, guest=account.guest)
-        return self._signed_in(account.id, account.name, session, refresh_token, until)
+        """Begin a session of an account that was made or changed a moment ago."""
+        try:
+            return await self._begin(account)
+        except AccountChanged:
+            raise self._busy() from None
 
-    def _signed_in(self, user: str, name: str, session: str, refresh_token: str, until: float) -> SignedIn:
+    async def _begin(self, account: Account) -> SignedIn:
+        """Begin a session; raise `AccountChanged` when `account` is not any more as it was read."""
+        now = self._clock()
+        session, refresh_token = await self._sessions.open(account, now)
+        until = int(now + self._settings.auth_session_seconds)
+        log.info("session opened", user=account.id, session=session, guest=account.guest)
+        return self._signed_in(Claims(account.id, session, account.name, until, account.bans), refresh_token)
+
+    def _signed_in(self, claims: Claims, refresh_token: str) -> SignedIn:
+        """Return what the client gets; `claims` are to end with the session, or sooner."""
         key = self._keyring.current()
         if key is None:
-            raise refusals.unavailable(self._settings.auth_busy_retry_seconds)
+            raise self._busy()
         now = self._clock()
-        expires_at = int(min(now + self._settings.auth_access_seconds, until))
-        claims = Claims(user, session, name, expires_at)
-        access_token = tokens.issue(self._settings, key, claims, now)
+        expires_at = min(int(now + self._settings.auth_access_seconds), claims.expires_at)
+        access_token = tokens.issue(self._settings, key, replace(claims, expires_at=expires_at), now)
         metrics.tokens_issued.inc()
-        return SignedIn(user, name, access_token, expires_at - int(now), refresh_token)
+        return SignedIn(claims.user, claims.name, access_token, expires_at - int(now), refresh_token)
+
+    def _busy(self) -> Problem:
+        return refusals.unavailable(self._settings.auth_busy_retry_seconds)

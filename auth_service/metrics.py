@@ -53,7 +53,7 @@ refresh_reuses = Counter(
 )
 revocations_published = Counter(
     "parley_auth_revocations_published",
-    "Revocations that NATS acknowledged; follows logouts and refresh reuses.",
+    "Revocations that NATS acknowledged; follows logouts, refresh reuses, bans and withdrawn keys.",
 )
 revocations_pending = Gauge(
     "parley_auth_revocations_pending",
@@ -77,5 +77,7 @@ rows_removed = Counter(
 )
 
 start_at_zero(address_refusals, "password", "guest", "session")
-start_at_zero(rows_removed, "tickets", "refresh_tokens", "sessions", "revocations", "failures", "guests")
+start_at_zero(
+    rows_removed, "tickets", "refresh_tokens", "sessions", "revocations", "announcements", "failures", "guests"
+)
 start_at_zero(tickets, "issued", "redeemed", "refused", "unavailable")

@@ -27,6 +27,8 @@ accounts = Table(
     Column("guest", Boolean, nullable=False),
     Column("password_hash", Text, nullable=True),
     Column("created_at", Double, nullable=False),
+    Column("banned_at", Double, nullable=True),
+    Column("bans", Integer, nullable=False, server_default="0"),  # how often it was banned so far
     UniqueConstraint("username", name="auth_accounts_username"),
     Index("auth_accounts_guest_created", "guest", "created_at"),
 )
@@ -66,6 +68,7 @@ tickets = Table(
     Column("session_id", ForeignKey("auth_sessions.id", ondelete="CASCADE"), nullable=False, index=True),
     Column("expires_at", Double, nullable=False, index=True),
     Column("access_expires_at", Integer, nullable=False),
+    Column("kid", String(32), nullable=False, server_default=""),  # the key of the access token it was made with
 )
 
 # An outbox: written with the revocation, published until NATS has acknowledged it. It outlives its session's row.
@@ -74,6 +77,19 @@ revocations = Table(
     metadata,
     Column("session_id", String(32), primary_key=True),
     Column("account_id", String(32), nullable=False),
+    Column("at", Double, nullable=False, index=True),
+    Column("reason", String(32), nullable=False),
+    Column("published", Boolean, nullable=False, index=True),
+)
+
+# The same for what ends more than one session: the ban of an account, the withdrawal of a key.
+announcements = Table(
+    "auth_announcements",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("kind", String(8), nullable=False),  # user or key
+    Column("about", String(32), nullable=False),
+    Column("bans", Integer, nullable=False),  # of a user, this one included
     Column("at", Double, nullable=False, index=True),
     Column("reason", String(32), nullable=False),
     Column("published", Boolean, nullable=False, index=True),

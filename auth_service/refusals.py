@@ -28,6 +28,11 @@ def refresh_reused() -> Problem:
     return Problem(401, "refresh_reused", "the refresh token was used before; the session has ended, sign in again")
 
 
+def account_banned() -> Problem:
+    """An operator has banned the account; told only to who has proved to own it."""
+    return Problem(403, "account_banned", "the account is banned")
+
+
 def too_many_requests(retry_after: int) -> Problem:
     """A limit was reached; `retry_after` in seconds."""
     return Problem(429, "too_many_requests", "too many attempts; wait and try again", retry_after)

@@ -1,7 +1,7 @@
 """Revocations on their way to the gateways: from the outbox in the database into the stream REVOCATIONS.
 
 The database comes first, so a logout counts while NATS is away; it is published when NATS is back. Every replica may
-publish what any of them wrote: the session's id is the message id, so NATS keeps one.
+publish what any of them wrote: what it is about is the message id, so NATS keeps one.
 """
 
 import asyncio
@@ -11,11 +11,13 @@ from collections.abc import Callable
 import msgspec
 
 from auth_service import metrics
-from auth_service.sessions import Revocation, Sessions
+from auth_service.keyring import Keyring
+from auth_service.outbox import Outbox
 from auth_service.settings import Settings
 from chassis import logs
-from chassis.bus import Bus, BusError
+from chassis.bus import Bus, BusError, Message
 from chassis.database import DatabaseUnavailable
+from chassis.lifecycle import Background
 from chassis.streams import Stream
 from protocol import subjects
 
@@ -28,12 +30,10 @@ _NANOSECONDS = 1_000_000_000
 class Revocations:
     """Publishes until NATS has acknowledged."""
 
-    def __init__(
-        self, settings: Settings, bus: Bus, sessions: Sessions, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, settings: Settings, bus: Bus, outbox: Outbox, clock: Callable[[], float] = time.time) -> None:
         self._settings = settings
         self._bus = bus
-        self._sessions = sessions
+        self._outbox = outbox
         self._clock = clock
         self._stream = Stream(bus, subjects.REVOCATIONS_STREAM)
         self._stream_known = False
@@ -66,22 +66,26 @@ class Revocations:
             except TimeoutError:
                 continue
 
+    async def publish_now(self) -> None:
+        """Publish all that the outbox holds. Raises `BusError` or `DatabaseUnavailable` when that cannot be done."""
+        while await self._step():
+            pass
+
     async def _step(self) -> bool:
         """Publish one batch; tell whether there is more. Raises when NATS or the database is away."""
-        waiting, count = await self._sessions.unpublished()
+        waiting, count = await self._outbox.waiting()
         metrics.revocations_pending.set(count)
         if not self._stream_known:
             await self._ensure_stream()
             return True
         done = []
         try:
-            for revocation in waiting:
-                subject = subjects.revoked(revocation.session)
-                await self._stream.append(subject, _body(revocation), message_id=revocation.session)
-                done.append(revocation.session)
+            for one in waiting:
+                await self._stream.append(one.about.subject, msgspec.json.encode(one.about), message_id=one.id)
+                done.append(one)
         finally:
             if done:
-                await self._sessions.mark_published(done)
+                await self._outbox.mark_published(done)
                 metrics.revocations_published.inc(len(done))
                 metrics.revocations_pending.set(count - len(done))
         return count > len(done)
@@ -98,16 +102,30 @@ class Revocations:
         )
         if state.last == 0:
             # Nothing was ever stored in it: what an earlier stream held would be lost to gateways that start now.
-            await self._sessions.publish_again(self._clock() - keep)
+            await self._outbox.publish_again(self._clock() - keep)
         self._stream_known = True
 
 
-def _body(revocation: Revocation) -> bytes:
-    return msgspec.json.encode(
-        {
-            "sid": revocation.session,
-            "user": revocation.user,
-            "at": int(revocation.at),
-            "reason": revocation.reason,
-        }
-    )
+class Withdrawals:
+    """Has the ring read again as soon as a key is withdrawn: by an operator's command, beside this process."""
+
+    def __init__(self, bus: Bus, keyring: Keyring, background: Background) -> None:
+        self._bus = bus
+        self._keyring = keyring
+        self._background = background
+
+    async def listen(self) -> None:
+        """Hear of withdrawn keys from now on; without NATS the ring is read every `auth_key_reload_seconds`."""
+        await self._bus.subscribe(subjects.REVOCATIONS, self._heard)
+
+    def _heard(self, message: Message) -> None:
+        if message.subject.startswith(subjects.REVOKED_KEYS):
+            self._background.spawn(self._reload())
+
+    async def _reload(self) -> None:
+        if await self._keyring.ready() is not None:
+            return  # not read a first time yet: that will find the ring as it is
+        try:
+            await self._keyring.load()
+        except DatabaseUnavailable as error:
+            log.warning("key ring not read", reason=str(error))

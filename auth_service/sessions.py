@@ -1,4 +1,4 @@
-"""Sessions in the database, with what hangs on them: refresh tokens, tickets, and the outbox of revocations.
+"""Sessions in the database, with what hangs on them: refresh tokens and tickets.
 
 A session is the family of its refresh tokens. Each is used once; its successor is *derived* from it with a secret that
 all replicas share, so that requests racing with the same token all get the same successor.
@@ -11,11 +11,12 @@ import secrets
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Row, Select, and_, delete, func, insert, or_, select, update
+from sqlalchemy import Row, Select, and_, delete, insert, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from auth_service import metrics, models
+from auth_service import metrics, models, outbox
+from auth_service.accounts import Account, AccountChanged, unchanged
 from auth_service.settings import Settings
 from chassis.database import Database
 from protocol.names import new_id
@@ -32,6 +33,10 @@ class TokenReused(Exception):
     """A refresh token came back after the grace; its session has been revoked."""
 
 
+class Banned(Exception):
+    """The refresh token belongs to an account that is banned."""
+
+
 @dataclass(frozen=True, slots=True)
 class Session:
     """A live session with its account's id and name; `expires_at` is its end, however often it is refreshed."""
@@ -41,16 +46,8 @@ class Session:
     name: str
     guest: bool
     expires_at: float
-
-
-@dataclass(frozen=True, slots=True)
-class Revocation:
-    """The end of a session before its time; `at` in seconds since the epoch."""
-
-    session: str
-    user: str
-    at: float
-    reason: str
+    bans: int = 0
+    """How often the account was banned before the session began."""
 
 
 class Sessions:
@@ -74,19 +71,36 @@ class Sessions:
         async with self._database.begin() as connection:
             self._secret = bytes.fromhex((await connection.execute(query)).scalar_one())
 
-    async def open(self, user: str, now: float) -> tuple[str, str]:
-        """Start a session of the account `user`; return its id and its first refresh token."""
+    async def open(self, account: Account, now: float) -> tuple[str, str]:
+        """Start a session; return its id and its first refresh token.
+
+        Raises `AccountChanged` when the account was banned or got another password since it was read. The row of the
+        account is held until the session is there (FOR SHARE; in SQLite the write lock does it), so whoever changes the
+        account comes before, and is noticed here, or after, and ends this session with the others.
+        """
         session, token = new_id(), secrets.token_urlsafe(32)
-        row = {
-            "id": session,
-            "account_id": user,
-            "created_at": now,
-            "expires_at": now + self._settings.auth_session_seconds,
-        }
+        values = (session, account.id, now, now + self._settings.auth_session_seconds)
+        standing = select(*map(literal, values)).where(unchanged(account)).with_for_update(read=True)
+        opened = insert(models.sessions).from_select(["id", "account_id", "created_at", "expires_at"], standing)
         async with self._database.begin() as connection:
-            await connection.execute(insert(models.sessions).values(row))
+            if (await connection.execute(opened)).rowcount == 0:
+                raise AccountChanged
             await connection.execute(insert(models.refresh_tokens).values(hash=hashed(token), session_id=session))
         return session, token
+
+    async def replace_password(self, account: Account, password_hash: str, reason: str, now: float) -> int:
+        """Give the account another password and revoke every session of it, at once; return how many those were.
+
+        Raises `AccountChanged` when it was banned or got another password since it was read.
+        """
+        table = models.sessions
+        changed = update(models.accounts).where(unchanged(account)).values(password_hash=password_hash)
+        async with self._database.begin() as connection:
+            if (await connection.execute(changed)).rowcount == 0:
+                raise AccountChanged
+            mine = select(table.c.id).where(table.c.account_id == account.id, _is_live(now))
+            found = (await connection.execute(mine)).scalars().all()
+            return sum([await _revoke(connection, session, account.id, reason, now) for session in found])
 
     async def live(self, session: str, now: float) -> Session | None:
         """Return the session unless it has ended."""
@@ -98,12 +112,14 @@ class Sessions:
     async def rotate(self, token: str, now: float) -> tuple[Session, str]:
         """Use a refresh token up; return its session and the token to use next.
 
-        Raises `UnknownToken`, or `TokenReused` after revoking the session.
+        Raises `UnknownToken`, `Banned`, or `TokenReused` after revoking the session.
         """
         async with self._database.begin() as connection:
             row = await self._by_token(connection, token)
             if row is None:
                 raise UnknownToken
+            if row.banned_at is not None:
+                raise Banned
             used_at = row.used_at
             if used_at is None and _live(row, now):
                 successor = await self._use(connection, token, row.id, now)
@@ -133,64 +149,40 @@ class Sessions:
             user = (await connection.execute(query)).scalar_one_or_none()
             return user is not None and await _revoke(connection, session, user, reason, now)
 
-    async def revoke_all(self, user: str, reason: str, now: float) -> int:
-        """End every session of an account that has not ended; return how many that were."""
-        query = select(models.sessions.c.id).where(models.sessions.c.account_id == user, _is_live(now))
-        async with self._database.begin() as connection:
-            found = (await connection.execute(query)).scalars().all()
-            return sum([await _revoke(connection, session, user, reason, now) for session in found])
-
     async def revoke_by_token(self, token: str, reason: str, now: float) -> bool:
         """End the session of a refresh token, used or not; False when there is none to end."""
         async with self._database.begin() as connection:
             row = await self._by_token(connection, token)
             return row is not None and await _revoke(connection, row.id, row.account_id, reason, now)
 
-    async def add_ticket(self, ticket: str, session: str, access_expires_at: int, now: float) -> None:
-        """Keep the hash of a new ticket."""
+    async def add_ticket(self, ticket: str, session: str, access_expires_at: int, kid: str, now: float) -> None:
+        """Keep the hash of a new ticket, and which key signed the access token it was made with."""
         row = {
             "hash": hashed(ticket),
             "session_id": session,
             "expires_at": now + self._settings.auth_ticket_seconds,
             "access_expires_at": access_expires_at,
+            "kid": kid,
         }
         async with self._database.begin() as connection:
             await connection.execute(insert(models.tickets).values(row))
 
-    async def take_ticket(self, ticket: str, now: float) -> tuple[Session, int] | None:
-        """Use a ticket up: return its session and the end of its access token, to one caller only; None: refused."""
+    async def take_ticket(self, ticket: str, now: float) -> tuple[Session, int, str] | None:
+        """Use a ticket up, for one caller only; None: refused.
+
+        Returns its session, and of its access token the end and the id of the key that signed it.
+        """
         table = models.tickets
         # Deleting is what makes it one use: of two deletions of one row, one returns it.
         take = delete(table).where(table.c.hash == hashed(ticket), table.c.expires_at > now)
         async with self._database.begin() as connection:
-            taken = (await connection.execute(take.returning(table.c.session_id, table.c.access_expires_at))).first()
+            what = (table.c.session_id, table.c.access_expires_at, table.c.kid)
+            taken = (await connection.execute(take.returning(*what))).first()
             if taken is None or taken.access_expires_at <= now:
                 return None
             query = _sessions().where(models.sessions.c.id == taken.session_id, _is_live(now))
             row = (await connection.execute(query)).one_or_none()
-        return (_session(row), taken.access_expires_at) if row is not None else None
-
-    async def unpublished(self) -> tuple[list[Revocation], int]:
-        """Return the oldest revocations that NATS has not acknowledged, a batch of them, and how many there are."""
-        table = models.revocations
-        waiting = table.c.published.is_(False)
-        batch = select(table).where(waiting).order_by(table.c.at).limit(self._settings.auth_revocation_batch)
-        async with self._database.begin() as connection:
-            rows = (await connection.execute(batch)).all()
-            count = (await connection.execute(select(func.count()).select_from(table).where(waiting))).scalar_one()
-        return [Revocation(row.session_id, row.account_id, row.at, row.reason) for row in rows], count
-
-    async def mark_published(self, sessions: list[str]) -> None:
-        """Note that NATS has the revocations of `sessions`."""
-        table = models.revocations
-        async with self._database.begin() as connection:
-            await connection.execute(update(table).where(table.c.session_id.in_(sessions)).values(published=True))
-
-    async def publish_again(self, since: float) -> None:
-        """Put every revocation made after `since` back into the outbox: the stream that had them is gone."""
-        table = models.revocations
-        async with self._database.begin() as connection:
-            await connection.execute(update(table).where(table.c.at > since).values(published=False))
+        return (_session(row), taken.access_expires_at, taken.kid) if row is not None else None
 
     async def clean(self, now: float) -> dict[str, int]:
         """Remove a batch of what has expired of each kind; return table to number of rows."""
@@ -209,6 +201,7 @@ class Sessions:
                 or_(models.sessions.c.expires_at < ended, models.sessions.c.revoked_at < ended),
             ),
             (models.revocations, models.revocations.c.session_id, models.revocations.c.at < ended),
+            (models.announcements, models.announcements.c.id, models.announcements.c.at < ended),
         )
         removed = {}
         for table, key, expired in kinds:
@@ -260,9 +253,14 @@ async def _revoke(connection: AsyncConnection, session: str, user: str, reason: 
     open_one = and_(table.c.id == session, table.c.revoked_at.is_(None))
     if (await connection.execute(update(table).where(open_one).values(revoked_at=now))).rowcount == 0:
         return False
-    row = {"session_id": session, "account_id": user, "at": now, "reason": reason, "published": False}
-    await connection.execute(insert(models.revocations).values(row))
+    await outbox.announce_session(connection, session, user, reason, now)
     return True
+
+
+async def end_all(connection: AsyncConnection, user: str, now: float) -> int:
+    """End every session of an account without an announcement for each; return how many those were."""
+    live = update(models.sessions).where(models.sessions.c.account_id == user, _is_live(now))
+    return (await connection.execute(live.values(revoked_at=now))).rowcount
 
 
 def _sessions() -> Select[Any]:
@@ -274,6 +272,8 @@ def _sessions() -> Select[Any]:
         table.c.revoked_at,
         accounts.c.name,
         accounts.c.guest,
+        accounts.c.bans,
+        accounts.c.banned_at,
     )
     return select(*columns).join_from(table, accounts, accounts.c.id == table.c.account_id)
 
@@ -287,4 +287,4 @@ def _live(row: Row[Any], now: float) -> bool:
 
 
 def _session(row: Row[Any]) -> Session:
-    return Session(row.id, row.account_id, row.name, row.guest, row.expires_at)
+    return Session(row.id, row.account_id, row.name, row.guest, row.expires_at, row.bans)

@@ -43,7 +43,7 @@ class Tickets:
     async def issue(self, claims: Claims) -> str:
         """Return a new ticket for the bearer of an access token that says `claims`."""
         ticket = secrets.token_urlsafe(32)
-        await self._sessions.add_ticket(ticket, claims.session, claims.expires_at, self._clock())
+        await self._sessions.add_ticket(ticket, claims.session, claims.expires_at, claims.key, self._clock())
         metrics.tickets.labels("issued").inc()
         return ticket
 
@@ -79,8 +79,8 @@ class Tickets:
         if found is None:
             metrics.tickets.labels("refused").inc()
             return _refused(codes.UNAUTHORIZED)
-        session, expires_at = found
-        identity = TicketIdentity(User(session.user, session.name), session.id, expires_at)
+        session, expires_at, key = found
+        identity = TicketIdentity(User(session.user, session.name), session.id, expires_at, key, session.bans)
         metrics.tickets.labels("redeemed").inc()
         return msgspec.json.encode(Answer(result=msgspec.Raw(msgspec.json.encode(identity))))
 

@@ -27,12 +27,17 @@ class InvalidToken(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Claims:
-    """What an access token says of its bearer; `expires_at` in seconds since the epoch."""
+    """What an access token says of its bearer; `expires_at` in seconds since the epoch.
+
+    `bans` is how often the account was banned before it was signed, `key` the id of the key that did.
+    """
 
     user: str
     session: str
     name: str
     expires_at: int
+    bans: int = 0
+    key: str = ""
 
 
 def issue(settings: Settings, key: Key, claims: Claims, now: float) -> str:
@@ -48,6 +53,8 @@ def issue(settings: Settings, key: Key, claims: Claims, now: float) -> str:
         "exp": claims.expires_at,
         "jti": new_id(),
     }
+    if claims.bans:
+        payload["bans"] = claims.bans
     headers = {"typ": HEADER_TYPE, "kid": key.kid}
     return jwt.encode(payload, key.private, algorithm=ALGORITHM, headers=headers)
 
@@ -67,11 +74,12 @@ def verify(settings: Settings, keys: tuple[Key, ...], token: str, now: float) ->
         raise InvalidToken("issuer or audience")
     if payload.get("typ") != CLAIM_TYPE:
         raise InvalidToken("type")
-    issued, expires = _seconds(payload, "iat"), _seconds(payload, "exp")
+    issued, expires = _whole(payload, "iat"), _whole(payload, "exp")
     skew = settings.auth_clock_skew_seconds
     if issued > now + skew or not 0 < expires - issued <= settings.auth_access_seconds or expires <= now - skew:
         raise InvalidToken("time")
-    return Claims(_id(payload, "sub"), _id(payload, "sid"), _text(payload, "name"), expires)
+    bans = _whole(payload, "bans") if "bans" in payload else 0
+    return Claims(_id(payload, "sub"), _id(payload, "sid"), _text(payload, "name"), expires, bans, key.kid)
 
 
 _SIGNATURE_ONLY: Any = {  # the library's own type of options does not allow a shared constant
@@ -119,7 +127,7 @@ def _refuse(_: str) -> None:
     raise ValueError("not JSON")
 
 
-def _seconds(payload: dict[str, Any], claim: str) -> int:
+def _whole(payload: dict[str, Any], claim: str) -> int:
     found = payload.get(claim)
     if type(found) is not int:  # neither a fraction nor a truth value
         raise InvalidToken(claim)

@@ -8,25 +8,16 @@ it reads: the session's id makes it count once.
 import asyncio
 import time
 
-import msgspec
-
 from chassis import logs
 from chassis.bus import Bus, BusError, Message
 from chassis.streams import Record, Stream
 from chat_service.notices import TELL_SECONDS, Notices
-from protocol import subjects
+from protocol import revocations, subjects
 from protocol.names import is_id
 
 log = logs.get(__name__)
 
 RETRY_SECONDS = 1.0
-
-
-class _Revocation(msgspec.Struct):
-    sid: str
-    user: str
-    at: int
-    reason: str
 
 
 class Revocations:
@@ -76,9 +67,10 @@ class Revocations:
 
     async def _tell(self, record: Record) -> None:
         try:
-            ended = msgspec.json.decode(record.body, type=_Revocation)
-        except msgspec.DecodeError:
+            ended = revocations.decode(record.subject, record.body)
+        except ValueError:
             log.warning("revocation that cannot be read", sequence=record.sequence)
             return
-        if is_id(ended.user) and is_id(ended.sid):
+        # Of a ban nobody is left to be told, of a key nobody is concerned for long.
+        if is_id(ended.user) and ended.sid:
             await self._notices.tell_revoked(ended.user, ended.sid, ended.reason, ended.at * 1000)

@@ -45,7 +45,11 @@ async def connect(connection: "Connection", command: Command) -> Outcome:
     if isinstance(subs, ErrorCode):
         session.refused()
         return refusal(command, subs)
-    # From here to the end nothing awaits: no event can come between the reply and the first live delivery.
+    # From here to the end nothing awaits: no event can come between the reply and the first live delivery. What ended
+    # while the channels were opened did not find this connection among those to close.
+    ended = connection.parts.revocations.ended(identity)
+    if ended is not None:
+        return ended
     ttl = _ttl(identity)
     now = connection.now()
     session.connected(identity, now, now + ttl if ttl else None)
@@ -155,8 +159,11 @@ async def _identify(parts: Parts, token: str, handshake: Identity | None) -> Ide
             return _Denied(disconnect=codes.INVALID_TOKEN)
         except KeysMissing:
             return _Denied(error=codes.UNAVAILABLE)
-    if parts.revocations.is_revoked(identity.session):
-        return _Denied(disconnect=codes.SESSION_REVOKED)
+    ended = parts.revocations.ended(identity)
+    if ended is codes.KEY_WITHDRAWN:
+        return _Denied(error=codes.TOKEN_EXPIRED)  # which has the SDK fetch another
+    if ended is not None:
+        return _Denied(disconnect=ended)
     if identity.expires_at and identity.expires_at + parts.settings.token_leeway_seconds < time.time():
         return _Denied(error=codes.TOKEN_EXPIRED)
     return identity

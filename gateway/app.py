@@ -33,7 +33,6 @@ from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.server_api import ServerAPI
 from gateway.settings import GatewaySettings
-from protocol import codes
 from protocol.names import new_id
 
 SERVICE = "gateway"
@@ -68,14 +67,7 @@ def create(settings: GatewaySettings) -> FastAPI:
             presence = Presence(node, bus, hub, settings, partial(load, drain))
             rebalance = Rebalance(node, presence, drain, settings)
             keys = Keys(settings)
-
-            def end_session(session: str) -> int:
-                ended = hub.of_session(session)
-                for follower in ended:
-                    follower.end(codes.SESSION_REVOKED)
-                return len(ended)
-
-            revocations = Revocations(bus, settings, end_session)
+            revocations = Revocations(bus, settings, hub, keys)
             chat = Chat(bus, settings)
             emulation = Emulation(node, bus, settings.nats_request_seconds)
             app.state.background = background

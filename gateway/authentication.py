@@ -55,7 +55,7 @@ class Authenticator:
         except BadToken as error:
             log.info("token refused", reason=str(error))
             return None
-        return None if self._revocations.is_revoked(identity.session) else identity
+        return None if self._revocations.ended(identity) else identity
 
     async def by_ticket(self, ticket: str) -> Identity | None:
         """Return who made a ticket, using it up, or None; raise `KeysMissing` when the auth service cannot be asked."""
@@ -72,8 +72,10 @@ class Authenticator:
                 raise KeysMissing  # busy or without its database: nothing is known of the ticket
             return None
         found = msgspec.json.decode(answer.result, type=TicketIdentity)
-        identity = Identity(found.user.id, found.user.name, found.session, found.expires_at)
-        return None if self._revocations.is_revoked(identity.session) else identity
+        identity = Identity(
+            found.user.id, found.user.name, found.session, found.expires_at, bans=found.bans, key=found.key
+        )
+        return None if self._revocations.ended(identity) else identity
 
 
 def ticket_protocol(connection: HTTPConnection) -> str | None:

@@ -163,6 +163,11 @@ class Connection:
         return self.session.identity.user if self.session.identity else ""
 
     @property
+    def identity(self) -> Identity | None:
+        """Who the connection belongs to; None before connect."""
+        return self.session.identity
+
+    @property
     def open(self) -> bool:
         """Whether anything may still be sent."""
         return self._ended is None and self._wire.open

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from gateway.audience import Audience
+from gateway.identity import Identity
 from gateway.outbox import Outbox
 from gateway.postman import Postman
 from gateway.publications import PublicationPush, Shared
@@ -25,6 +26,10 @@ class Follower(Protocol):
     @property
     def user(self) -> str:
         """The user the connection belongs to."""
+
+    @property
+    def identity(self) -> Identity | None:
+        """Who it belongs to, and by which credential."""
 
     @property
     def age(self) -> float:
@@ -123,6 +128,11 @@ class Hub:
     def of_user(self, user: str) -> list[Follower]:
         """Return the connections of `user`."""
         return self._users.of(user)
+
+    def let_in_by(self, key: str) -> list[Follower]:
+        """Return the connections whose credential was signed by the key with that id."""
+        there = self._connections.values()
+        return [one for one in there if one.identity is not None and one.identity.key == key]
 
     def count_of_user(self, user: str) -> int:
         """Return how many connections `user` has here."""

@@ -24,6 +24,10 @@ class Identity:
     """Channels the credential has the server subscribe the user to."""
     channel_infos: tuple[bytes, ...] = ()
     """For each of `channels` its chan_info: compact JSON, or nothing."""
+    bans: int = 0
+    """How often the account had been banned when the credential was made."""
+    key: str = ""
+    """Id of the key of the auth service that signed the credential; empty for HMAC tokens."""
 
     @property
     def is_native(self) -> bool:

@@ -1,6 +1,7 @@
 """The signing keys the auth service publishes, fetched over HTTP from the one address in our settings."""
 
 import asyncio
+import contextlib
 import ssl
 import time
 
@@ -11,7 +12,7 @@ from chassis import logs
 from gateway import metrics
 from gateway.identity import Identity
 from gateway.settings import GatewaySettings
-from gateway.tokens import Rules, UnknownKey, keys_of, verify
+from gateway.tokens import ExpiredToken, Rules, UnknownKey, keys_of, verify
 
 log = logs.get(__name__)
 
@@ -29,6 +30,8 @@ class Keys:
     def __init__(self, settings: GatewaySettings) -> None:
         self._settings = settings
         self._keys: dict[str, jwt.PyJWK] = {}
+        self._withdrawn: set[str] = set()
+        self._wanted = asyncio.Event()
         self._fetched = -settings.jwks_minimum_seconds
         self._lock = asyncio.Lock()
         self._trusted = ssl.create_default_context()  # reading the authorities takes longer than a turn may
@@ -52,18 +55,35 @@ class Keys:
         """Return who `token` speaks for; raise `BadToken` (and kinds), or `KeysMissing` before the first fetch."""
         try:
             return verify(token, self._keys, self._rules)
-        except UnknownKey:
+        except UnknownKey as unknown:
+            if unknown.key in self._withdrawn:
+                raise ExpiredToken("key withdrawn") from None
             await self._fetch_for_unknown()
             if not self._keys:
                 raise KeysMissing from None
         # Also when this call fetched nothing: the keys may have come by another meanwhile.
         return verify(token, self._keys, self._rules)
 
+    def is_withdrawn(self, key: str) -> bool:
+        """Tell whether the key with that id was declared compromised."""
+        return key in self._withdrawn
+
+    def withdraw(self, key: str) -> None:
+        """Never again accept what that key signed, whoever still publishes it; look for its successor at once."""
+        if key not in self._withdrawn:
+            self._withdrawn.add(key)
+            self._keys.pop(key, None)
+            self._wanted.set()
+            log.warning("signing key withdrawn", kid=key)
+
     async def keep_fresh(self) -> None:
         """Fetch now and then again and again, so that new keys are here before they sign. Runs for ever."""
         while True:
+            self._wanted.clear()
             fetched = await self._fetch()
-            await asyncio.sleep(self._settings.jwks_refresh_seconds if fetched else RETRY_SECONDS)
+            seconds = self._settings.jwks_refresh_seconds if fetched else RETRY_SECONDS
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), seconds)
 
     async def _fetch_for_unknown(self) -> None:
         async with self._lock:
@@ -85,8 +105,10 @@ class Keys:
             log.debug("signing keys not fetched", error=type(error).__name__)
             return False
         metrics.key_fetches.labels("ok").inc()
+        # A replica of the auth service, or a cache, may be behind; a key that is known is known for ever.
+        keys = {name: key for name, key in keys.items() if name not in self._withdrawn}
         self._fetched = time.monotonic()
         if keys.keys() != self._keys.keys():
             log.info("signing keys changed", count=len(keys))
         self._keys = keys or self._keys
-        return True
+        return bool(keys)

@@ -130,7 +130,8 @@ key_fetches = Counter(
 )
 revocation_seconds = Histogram(
     "parley_revocation_to_close_seconds",
-    "Time from the end of a session to the close of its sockets here; a rise means sockets outlive logout.",
+    "Time from the end of a session, a membership, an account (ban) or a signing key to the end of its sockets or "
+    "subscriptions here; a rise means sockets outlive logout.",
     buckets=(0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 30),
 )
 api_requests = Counter(
@@ -195,7 +196,14 @@ for _by_transport in (connections, accepted):
 start_at_zero(refused, "full", "draining", "unavailable", "foreign_origin", "invalid_token", "invalid_ticket")
 start_at_zero(emulated, "here", "passed_on", "gone", "unavailable")
 start_at_zero(
-    authenticated, "ok", "token_expired", "invalid_token", "session_revoked", "bad_request", "unavailable,_retry"
+    authenticated,
+    "ok",
+    "token_expired",
+    "invalid_token",
+    "session_revoked",
+    "account_banned",
+    "bad_request",
+    "unavailable,_retry",
 )
 start_at_zero(disconnects, *((str(code), cause) for code, cause in CLOSED_BY_CLIENT.items()))
 start_at_zero(disconnects, *((str(code), cause_of(code)) for code in DISCONNECTS if code >= 3000))

@@ -214,8 +214,7 @@ class Relay:
         address = feed.address
         channel = address.channel
         if entry.type == events.LEFT and address.stream == subjects.ROOMS_STREAM:
-            for follower in self._hub.followers_of_user(channel, entry.user):
-                follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
+            self._let_go(channel, entry, headers)
         # One past the history is no base for patches, nor is one made against it: recovery does not know it.
         unplaced = feed.logged and not entry.offset
         push = PublicationPush(channel, entry, None if unplaced else feed.base)
@@ -224,6 +223,15 @@ class Relay:
         if followers:
             span = fan_out_span(headers, address, began, followers) if traces.PARENT in headers else traces.OFF
             push.on_sockets = Delivery(entry, headers, span).measure
+
+    def _let_go(self, channel: str, left: Entry, headers: Mapping[str, str]) -> None:
+        """Unsubscribe whoever is no member any more, before the event is handed out, and measure how long it took."""
+        theirs = list(self._hub.followers_of_user(channel, left.user))
+        for follower in theirs:
+            follower.unsubscribe(channel, codes.UNSUBSCRIBED_BY_SERVER)
+        since = headers.get(subjects.TIME, "")
+        if theirs and since.isdigit():
+            metrics.revocation_seconds.observe(max(0.0, time.time() - int(since) / 1000))
 
     def broken(self, feed: Feed) -> None:
         """Have a feed repaired, in which a gap was seen."""

@@ -44,6 +44,10 @@ class ExpiredToken(BadToken):
 class UnknownKey(BadToken):
     """The token names a key that is not published (now)."""
 
+    def __init__(self, key: str) -> None:
+        super().__init__("no such key")
+        self.key = key
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -97,6 +101,7 @@ class _AccessClaims(msgspec.Struct):
     exp: int | float
     nbf: int | float = 0
     name: Any = ""
+    bans: int = 0
 
 
 _access = msgspec.json.Decoder(_AccessClaims)
@@ -117,14 +122,14 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], rules: Rules) -> Identity:
         secrets = (rules.hmac_secret, rules.hmac_previous)
         claims = signed_claims(token, secrets, rules.hmac_issuer, rules.hmac_audience, _ConnectClaims)
         return _foreign_identity(claims, rules)
-    key = keys.get(_key_id(header))
+    key = keys.get(name := _key_id(header))
     if key is None:
-        raise UnknownKey("no such key")
+        raise UnknownKey(name)
     try:
         access = _access.decode(_JWS.decode(token, key, algorithms=[key.algorithm_name]))
     except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
-    return _identity(access, rules, time.time())
+    return _identity(access, name, rules, time.time())
 
 
 def _header(token: str) -> dict[str, Any]:
@@ -157,7 +162,7 @@ def _key_id(header: dict[str, Any]) -> str:
     return str(header.get("kid", ""))
 
 
-def _identity(claims: _AccessClaims, rules: Rules, now: float) -> Identity:
+def _identity(claims: _AccessClaims, key: str, rules: Rules, now: float) -> Identity:
     """Judge the claims of an access token whose signature is good (RFC 7519, 4.1; RFC 9068, 2.2)."""
     if claims.iss != rules.issuer:
         raise BadToken("issuer")
@@ -176,7 +181,7 @@ def _identity(claims: _AccessClaims, rules: Rules, now: float) -> Identity:
     name = claims.name
     if not isinstance(name, str) or not name or len(name) > MAX_NAME:
         name = claims.sub
-    return Identity(claims.sub, name, claims.sid, int(claims.exp))
+    return Identity(claims.sub, name, claims.sid, int(claims.exp), bans=claims.bans, key=key)
 
 
 def _foreign_identity(claims: _ConnectClaims, rules: Rules) -> Identity:

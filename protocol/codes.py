@@ -51,7 +51,9 @@ ALREADY_SUBSCRIBED = ErrorCode(105, "already subscribed", "the client is subscri
 LIMIT_EXCEEDED = ErrorCode(106, "limit exceeded", "too many subscriptions, or more than one answer can carry")
 BAD_REQUEST = ErrorCode(107, "bad request", "a field of the command is missing or not acceptable")
 NOT_AVAILABLE = ErrorCode(108, "not available", "the command exists but is not offered here")
-TOKEN_EXPIRED = ErrorCode(109, "token expired", "the SDK fetches a new token and tries again")
+TOKEN_EXPIRED = ErrorCode(
+    109, "token expired", "the token ended, or its signing key was withdrawn; the SDK fetches a new one and tries again"
+)
 EXPIRED = ErrorCode(110, "expired", "the connection has passed its token's end")
 TOO_MANY_REQUESTS = ErrorCode(111, "too many requests", "a rate limit was reached; wait and retry", True)
 UNRECOVERABLE_POSITION = ErrorCode(112, "unrecoverable position", "history was asked since another epoch")
@@ -82,6 +84,10 @@ DISCONNECT_TOO_MANY_REQUESTS = DisconnectCode(
     3013, "too many requests", "more commands wait than a client may have, or it went on when error 111 told it to wait"
 )
 
+KEY_WITHDRAWN = DisconnectCode(
+    4001, "signing key withdrawn", "the key that signed the token was declared compromised; connect with a new token"
+)
+
 # Terminal endings.
 INVALID_TOKEN = DisconnectCode(3500, "invalid token", "the connect token is not acceptable")
 DISCONNECT_BAD_REQUEST = DisconnectCode(3501, "bad request", "a frame could not be decoded, or broke the protocol")
@@ -96,6 +102,7 @@ SESSION_REVOKED = DisconnectCode(4501, "session revoked", "the session was logge
 TOO_MANY_CONNECTIONS = DisconnectCode(
     4502, "too many connections", "the user opened more connections than one may have; the oldest end"
 )
+ACCOUNT_BANNED = DisconnectCode(4503, "account banned", "an operator has banned the account; it cannot sign in")
 
 # Endings that the WebSocket layer names (RFC 6455, 7.4.1); counted, never chosen by our rules.
 TOO_BIG = DisconnectCode(1009, "message too big", "a frame is larger than 64 KiB")

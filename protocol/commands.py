@@ -152,8 +152,13 @@ class RedeemTicket(msgspec.Struct):
 
 
 class TicketIdentity(msgspec.Struct):
-    """Who made the ticket; `expires_at` is the end of the access token it was made with (seconds since the epoch)."""
+    """Who made the ticket; `expires_at` is the end of the access token it was made with (seconds since the epoch).
+
+    `key` signed that token; `bans` is how often the account was banned before.
+    """
 
     user: User
     session: str
     expires_at: int
+    key: str = ""
+    bans: int = 0

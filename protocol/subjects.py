@@ -14,6 +14,7 @@ nats-py publishes to wildcards and NUL unasked, and an over-long subject ends it
     chat.<method>            commands for the chat service (queue group)
     auth.<method>            commands for the auth service (queue group)
     auth.revoked.<session>   ended sessions (stream REVOCATIONS)
+    auth.revoked.user-<user>, .key-<key>    bans, and withdrawn signing keys (the same stream)
     presence.<ns>.<name>.<gateway>.<client>    who is subscribed where (stream PRESENCE, in memory)
     presence.lease.<gateway>                   a gateway's sign of life; its entries count while this exists
 """
@@ -42,6 +43,10 @@ USER_REPUBLISH_TO = "user.{{wildcard(1)}}.live"
 CHANNEL_LOGS = "channel.*.*.log"
 CHANNEL_REPUBLISH_TO = "channel.{{wildcard(1)}}.{{wildcard(2)}}.live"
 REVOCATIONS = "auth.revoked.*"
+REVOKED_USERS = "auth.revoked.user-"
+"""How the subjects of bans begin."""
+REVOKED_KEYS = "auth.revoked.key-"
+"""How the subjects of withdrawn keys begin."""
 CHAT_QUEUE = "chat"
 AUTH_QUEUE = "auth"
 REDEEM_TICKET = "auth.ticket.redeem"
@@ -181,6 +186,16 @@ def chat_command(method: str) -> str:
 def revoked(session: str) -> str:
     """Return the subject on which the end of `session` is announced."""
     return f"auth.revoked.{require_id(session)}"
+
+
+def revoked_user(user: str) -> str:
+    """Return the subject on which the ban of `user` is announced; no session has that token, for ids have no hyphen."""
+    return REVOKED_USERS + require_id(user)
+
+
+def revoked_key(key: str) -> str:
+    """Return the subject on which it is announced that the signing key `key` counts no more."""
+    return REVOKED_KEYS + require_id(key)
 
 
 def lease(gateway: str) -> str:

@@ -19,8 +19,8 @@ from tests.bench.postgres import Postgres
 from tests.service.auth.conftest import Services
 from tests.service.auth.running import Running, eventually
 
-MADE = "auth: the schema went from nothing to 0001: 0001 "
-DONE = "auth: the schema is up to date (0001); nothing was changed\n"
+MADE = "auth: the schema went from nothing to 0002: 0001 "
+DONE = "auth: the schema is up to date (0002); nothing was changed\n"
 
 
 def database_at(url: str) -> Database:
@@ -74,7 +74,7 @@ async def test_a_newer_schema_serves_too(services: Services, database_url: str, 
             later = f"UPDATE {VERSION_TABLE} SET version_num = '9999'"  # noqa: S608  # a constant
             await connection.execute(text(later))
         done = migrate(database_url, tmp_path)
-        newer = "auth: the schema (9999) is newer than this version (0001); nothing was changed\n"
+        newer = "auth: the schema (9999) is newer than this version (0002); nothing was changed\n"
         assert (done.returncode, done.stdout) == (0, newer)
         for may_migrate in (True, False):
             running = await services(auth_database_url=database_url, migrate_on_start=may_migrate)

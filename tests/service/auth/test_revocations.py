@@ -76,7 +76,7 @@ async def test_logout_is_announced(
     await eventually(arrived, "the gateway hears of it", 5)
     body = msgspec.json.decode(heard[0].body)
     assert heard[0].subject == f"auth.revoked.{session}"
-    assert set(body) == {"sid", "user", "at", "reason"}
+    assert set(body) == {"sid", "user", "at", "at_ms", "reason"}
     assert (body["sid"], body["user"], body["reason"]) == (session, tokens["user"]["id"], "logout")
     assert abs(body["at"] - clock()) < 10
     assert await stored(gateway) == [body]
@@ -154,7 +154,7 @@ async def test_two_replicas_announce_once(
     await until_stored(gateway, *ended)
 
     async def nothing_pending() -> bool:
-        waiting, count = await alone.parts.login._sessions.unpublished()
+        waiting, count = await alone.parts.login._revocations._outbox.waiting()
         return not waiting and count == 0
 
     await eventually(nothing_pending, "the outbox is empty")

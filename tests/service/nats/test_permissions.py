@@ -124,6 +124,7 @@ MAY_SUBSCRIBE = {
     "auth": {
         ("_INBOX_auth.a.*", ""),
         ("auth.ticket.redeem", "auth"),
+        ("auth.revoked.*", ""),
         ("$SRV.STATS", ""),
     },
     "operator": {("_INBOX_operator.a.*", "")},
