@@ -28,8 +28,8 @@ ENDED_PAUSE = 2.0
 """Before connecting again after an end that is meant for good (token not taken, session revoked, process full)."""
 LEFT = 0
 """The SDK's code for an end that we asked for."""
-SESSION_ENDS = (1, 3500, 4501)
-"""Ends after which another token would help as little: unauthorised, invalid token, session revoked."""
+SESSION_ENDS = (1, 3500, 4501, 4503)
+"""Ends after which another token would help as little: unauthorised, invalid token, session revoked, account banned."""
 TOKEN_EXPIRED = 109
 NOT_IN = "no_room"
 """The reason when there is no such room, or we are not a member."""

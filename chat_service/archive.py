@@ -160,7 +160,7 @@ class Archive:
         async with self._database.begin() as connection:
             if not await _move(connection, position, Position(epoch, 0)):
                 return False
-            for table in (models.events, models.members, models.rooms):
+            for table in (models.events, models.members, models.removed, models.rooms):
                 await connection.execute(delete(table))
         log.info("archive begins anew", epoch=epoch, before=position.sequence)
         return True
@@ -249,8 +249,25 @@ async def _write_members(connection: AsyncConnection, insert: Any, batch: list[t
     if left:
         gone = [{"b_room": row["room"], "b_user": row["user_id"]} for row in left]
         await connection.execute(_REMOVE, gone)
+    await _write_removed(connection, insert, list(last.values()))
     if last:
         await connection.execute(_COUNT, [{"b_room": room} for room in sorted({room for room, _ in last})])
+
+
+async def _write_removed(connection: AsyncConnection, insert: Any, last: list[Event]) -> None:
+    """Note who may not join again, and who may; `last` has what became of each member of a batch in the end."""
+    removed = [event for event in last if event.type == events.LEFT and event.by is not None]
+    back = [event for event in last if event.type == events.JOINED]
+    if removed:
+        put = insert(models.removed)
+        replaced = {"name": put.excluded.name, "removed_offset": put.excluded.removed_offset}
+        rows = [
+            {"room": one.room, "user_id": one.user.id, "name": one.user.name, "removed_offset": one.offset}
+            for one in removed
+        ]
+        await connection.execute(put.on_conflict_do_update(index_elements=["room", "user_id"], set_=replaced), rows)
+    if back:
+        await connection.execute(_READMIT, [{"b_room": one.room, "b_user": one.user.id} for one in back])
 
 
 _ADVANCE = (
@@ -267,6 +284,9 @@ _ADVANCE = (
 )
 _REMOVE = delete(models.members).where(
     models.members.c.room == bindparam("b_room"), models.members.c.user_id == bindparam("b_user")
+)
+_READMIT = delete(models.removed).where(
+    models.removed.c.room == bindparam("b_room"), models.removed.c.user_id == bindparam("b_user")
 )
 _COUNT = (
     update(models.rooms)
@@ -309,6 +329,8 @@ def _row(event: Event, sequence: int) -> dict[str, Any]:
         "client_id": event.id,
         "text": event.text,
         "name": event.name,
+        "by_id": event.by.id if event.by is not None else None,
+        "by_name": event.by.name if event.by is not None else None,
     }
 
 

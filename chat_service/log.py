@@ -42,7 +42,8 @@ def event_of(record: Record) -> Event:
         raise Poison("header and event differ in offset")
     if not all(0 <= number <= MAX_NUMBER for number in (event.v, event.offset, event.number, event.time)):
         raise Poison("a number is out of range")
-    if any("\0" in text for text in (event.user.id, event.user.name, event.id, event.text, event.name)):
+    by = (event.by.id, event.by.name) if event.by is not None else ()
+    if any("\0" in text for text in (event.user.id, event.user.name, event.id, event.text, event.name, *by)):
         raise Poison("NUL in a text")  # PostgreSQL cannot store it
     return event
 
@@ -150,7 +151,7 @@ class Log:
             subjects.USER: event.user.id,
             subjects.TIME: str(event.time),
         }
-        if client:
+        if client and event.by is None:  # the client of somebody else is none of the user that the event is about
             headers[subjects.CLIENT] = client
         message_id = f"{event.room}.{event.user.id}.{event.id}" if event.type == events.MESSAGE else None
         started = time.perf_counter()

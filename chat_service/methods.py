@@ -18,7 +18,7 @@ from chat_service.log import Log, Poison, event_of
 from chat_service.notices import Notices
 from chat_service.pages import first_that_fit
 from chat_service.queries import Queries
-from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, Uncertain
+from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, Removed, RoomState, Uncertain
 from chat_service.rooms import Room, Rooms
 from chat_service.settings import Settings
 from protocol import codes, commands
@@ -34,7 +34,7 @@ MAX_OFFSET = 2**53
 LAG_SECONDS = 0.01
 """How long a replica of the stream that lags is given before it is asked again."""
 
-Decision = Event | Member | Receipt | Refusal | Uncertain
+Decision = Event | Member | Receipt | Refusal | Removed | Uncertain
 Decide = Callable[[RoomState], Decision]
 Result = TypeVar("Result")
 
@@ -98,6 +98,32 @@ class Methods:
             return decision
         assert isinstance(decision, Event), "decide_leave returns no other"
         return commands.Left(decision.offset)
+
+    async def remove_member(self, user: User, client: str, ask: commands.MemberOfRoom) -> commands.Left | Refusal:
+        """room.remove: the creator removes another; twice is as good as once."""
+        if not (is_id(ask.room) and is_id(ask.user)):
+            return BAD_MEMBER
+        decision, _ = await self._decide(
+            ask.room, client, lambda state: room.decide_remove(state, user, ask.user, self._time())
+        )
+        if isinstance(decision, Refusal):
+            return decision
+        assert isinstance(decision, Event | Removed), "decide_remove returns no other"
+        return commands.Left(decision.offset)
+
+    async def readmit_member(
+        self, user: User, client: str, ask: commands.MemberOfRoom
+    ) -> commands.Readmitted | Refusal:
+        """room.readmit: the creator puts back whom they removed; twice is as good as once."""
+        if not (is_id(ask.room) and is_id(ask.user)):
+            return BAD_MEMBER
+        decision, _ = await self._decide(
+            ask.room, client, lambda state: room.decide_readmit(state, user, ask.user, self._time())
+        )
+        if isinstance(decision, Refusal):
+            return decision
+        assert isinstance(decision, Event | Member), "decide_readmit returns no other"
+        return commands.Readmitted(decision.offset if isinstance(decision, Event) else decision.joined)
 
     async def send_message(self, user: User, client: str, ask: commands.SendMessage) -> commands.Sent | Refusal:
         """message.send: acknowledged when on disk; the same id again gets the same answer, whenever it comes."""
@@ -304,3 +330,4 @@ class Methods:
 
 
 BAD_ROOM = Refusal.of(codes.INVALID, "room is an id")
+BAD_MEMBER = Refusal.of(codes.INVALID, "room and user are ids")

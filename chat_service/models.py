@@ -32,6 +32,15 @@ members = Table(
     Index("chat_members_by_user", "user_id", "room"),
 )
 
+removed = Table(
+    "chat_removed",
+    metadata,
+    Column("room", Text, primary_key=True),
+    Column("user_id", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("removed_offset", BigInteger, nullable=False),
+)
+
 events = Table(
     "chat_events",
     metadata,
@@ -47,6 +56,8 @@ events = Table(
     Column("client_id", Text, nullable=False, comment="the id its author gave a message, else empty"),
     Column("text", Text, nullable=False),
     Column("name", Text, nullable=False),
+    Column("by_id", Text, nullable=True, comment="who removed or readmitted the user, else NULL"),
+    Column("by_name", Text, nullable=True),
     # Idempotency for ever: one message per room, author and id.
     Index(
         "chat_events_once",

@@ -15,7 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from chassis.database import Database, DatabaseUnavailable
 from chat_service import models
 from chat_service.pages import first_that_fit
-from chat_service.room import Member, Recalled, RoomState, receipt
+from chat_service.room import Member, Recalled, Removed, RoomState, receipt
 from protocol.commands import History, ReadHistory, Room
 from protocol.events import MESSAGE, Event, User
 
@@ -89,10 +89,22 @@ class Queries:
             row = (await connection.execute(select(models.rooms).where(_rooms.id == room))).one_or_none()
             if row is None:
                 return None
-            state = RoomState(room, self._receipts_kept, row.name, True, row.sequence, row.offset, row.number, row.time)
+            state = RoomState(
+                room,
+                self._receipts_kept,
+                row.name,
+                True,
+                row.created_by,
+                row.sequence,
+                row.offset,
+                row.number,
+                row.time,
+            )
             there = select(models.members).where(_members.room == room).order_by(_members.joined_offset)
             for member in await connection.execute(there):
                 state.members[member.user_id] = Member(member.name, member.joined_offset)
+            for one in await connection.execute(select(models.removed).where(models.removed.c.room == room)):
+                state.removed[one.user_id] = Removed(one.name, one.removed_offset)
             newest = (
                 select(models.events)
                 .where(_events.room == room, _events.type == MESSAGE)
@@ -190,4 +202,5 @@ def _event(row: RowMapping) -> Event:
         id=row["client_id"],
         text=row["text"],
         name=row["name"],
+        by=User(row["by_id"], row["by_name"]) if row["by_id"] is not None else None,
     )

@@ -29,6 +29,14 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
+class Removed:
+    """Someone whom the room's creator removed, by the event `offset`."""
+
+    name: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
 class Receipt:
     """What the author of a stored message is told, now and at every retry."""
 
@@ -79,11 +87,13 @@ class RoomState:
     receipts_kept: int
     name: str = ""
     created: bool = False
+    creator: str = ""
     sequence: int = 0
     offset: int = 0
     number: int = 0
     time: int = 0
     members: dict[str, Member] = field(default_factory=dict)
+    removed: dict[str, Removed] = field(default_factory=dict)
     receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
     """(user, client message id) of the newest messages, oldest first."""
     ids: KnownIds = field(default_factory=KnownIds)
@@ -105,11 +115,15 @@ class RoomState:
             self.remember(user, event)
         elif event.type == events.JOINED:
             self.members[user] = Member(event.user.name, event.offset)
+            self.removed.pop(user, None)
         elif event.type == events.LEFT:
             self.members.pop(user, None)
+            if event.by is not None:
+                self.removed[user] = Removed(event.user.name, event.offset)
         elif event.type == events.CREATED:
             self.created = True
             self.name = event.name
+            self.creator = user
 
     def skip(self, offset: int, sequence: int) -> None:
         """Take in a record that cannot be read: it has its place in the log all the same."""
@@ -153,15 +167,42 @@ def decide_create(state: RoomState, user: User, name: str, now: int) -> Event | 
 
 
 def decide_join(state: RoomState, user: User, now: int) -> Event | Member | Refusal:
-    """Let `user` in: everybody may join every room. Whoever is in already is answered as they stand."""
+    """Let `user` in: everybody may join every room, but for whom its creator removed.
+
+    Whoever is in already is answered as they stand.
+    """
     if not state.created:
         return missing(state)
+    if user.id in state.removed:
+        return Refusal.of(codes.REMOVED)
     return state.members.get(user.id) or state.next_event(events.JOINED, user, now)
 
 
 def decide_leave(state: RoomState, user: User, now: int) -> Event | Refusal:
     """Let a member go."""
     return refuse_access(state, user) or state.next_event(events.LEFT, user, now)
+
+
+def decide_remove(state: RoomState, user: User, target: str, now: int) -> Event | Removed | Refusal:
+    """Let the creator remove another member. Whoever was removed already is answered for as they stand."""
+    if refusal := _refuse_rule(state, user):
+        return refusal
+    if target == user.id:
+        return Refusal.of(codes.INVALID, "leave the room instead")
+    member = state.members.get(target)
+    if member is None:
+        return state.removed.get(target) or Refusal.of(codes.NOT_A_MEMBER, "the user to be removed")
+    return state.next_event(events.LEFT, User(target, member.name), now, by=user)
+
+
+def decide_readmit(state: RoomState, user: User, target: str, now: int) -> Event | Member | Refusal:
+    """Let the creator put back whom they removed. Whoever is a member is answered for as they stand."""
+    if refusal := _refuse_rule(state, user):
+        return refusal
+    removed = state.removed.get(target)
+    if removed is None:
+        return state.members.get(target) or Refusal.of(codes.INVALID, "the user was not removed")
+    return state.next_event(events.JOINED, User(target, removed.name), now, by=user)
 
 
 def decide_send(
@@ -191,6 +232,14 @@ def refuse_access(state: RoomState, user: User) -> Refusal | None:
     if user.id not in state.members:
         return Refusal.of(codes.NOT_A_MEMBER)
     return None
+
+
+def _refuse_rule(state: RoomState, user: User) -> Refusal | None:
+    """Return why `user` may not decide about other members; None for the creator, while in the room."""
+    refusal = refuse_access(state, user)
+    if refusal is None and user.id != state.creator:
+        return Refusal.of(codes.PERMISSION_DENIED, "only the room's creator may do this")
+    return refusal
 
 
 def missing(state: RoomState) -> Refusal:

@@ -51,6 +51,8 @@ class Worker:
             "room.list": (commands.Nothing, methods.list_rooms),
             "room.join": (commands.InRoom, methods.join_room),
             "room.leave": (commands.InRoom, methods.leave_room),
+            "room.remove": (commands.MemberOfRoom, methods.remove_member),
+            "room.readmit": (commands.MemberOfRoom, methods.readmit_member),
             "room.members": (commands.InRoom, methods.list_members),
             "room.history": (commands.ReadHistory, methods.read_history),
             "room.read": (commands.MarkRead, methods.mark_read),

@@ -23,6 +23,8 @@ METHODS: dict[str, tuple[type[msgspec.Struct], type[msgspec.Struct]]] = {
     "room.list": (commands.Nothing, commands.Rooms),
     "room.join": (commands.InRoom, commands.RoomResult),
     "room.leave": (commands.InRoom, commands.Left),
+    "room.remove": (commands.MemberOfRoom, commands.Left),
+    "room.readmit": (commands.MemberOfRoom, commands.Readmitted),
     "room.members": (commands.InRoom, commands.Members),
     "room.history": (commands.ReadHistory, commands.History),
     "room.read": (commands.MarkRead, commands.Nothing),

@@ -45,7 +45,9 @@ class UnsubscribeCode:
 INTERNAL = ErrorCode(100, "internal server error", "something failed here that the client cannot mend", True)
 UNAUTHORIZED = ErrorCode(101, "unauthorized", "the token of a refresh is not acceptable")
 UNKNOWN_CHANNEL = ErrorCode(102, "unknown channel", "the channel's namespace does not exist")
-PERMISSION_DENIED = ErrorCode(103, "permission denied", "not a member of the room, or not subscribed to the channel")
+PERMISSION_DENIED = ErrorCode(
+    103, "permission denied", "not a member of the room, not its creator, or not subscribed to the channel"
+)
 METHOD_NOT_FOUND = ErrorCode(104, "method not found", "no RPC method or command has that name")
 ALREADY_SUBSCRIBED = ErrorCode(105, "already subscribed", "the client is subscribed to that channel")
 LIMIT_EXCEEDED = ErrorCode(106, "limit exceeded", "too many subscriptions, or more than one answer can carry")
@@ -66,6 +68,7 @@ CONFLICT = ErrorCode(
     409, "message id was used for other content", "a client message id may repeat only with the same text"
 )
 TEXT_TOO_LONG = ErrorCode(413, "text too long", "a message text has at most 4096 bytes in UTF-8")
+REMOVED = ErrorCode(423, "removed from this room", "the room's creator removed the user, who cannot join again unasked")
 UNAVAILABLE = ErrorCode(
     503, "unavailable, retry", "NATS or a service cannot be reached, or is busy; retry with the same id", True
 )

@@ -61,6 +61,13 @@ class InRoom(msgspec.Struct):
     room: str
 
 
+class MemberOfRoom(msgspec.Struct):
+    """room.remove, room.readmit; `user` is the id of who is to go, or to come back."""
+
+    room: str
+    user: str
+
+
 class SendMessage(msgspec.Struct):
     """message.send; `id` is the client's own id of the message, the same on every retry."""
 
@@ -110,7 +117,13 @@ class Rooms(msgspec.Struct):
 
 
 class Left(msgspec.Struct):
-    """room.leave"""
+    """room.leave, room.remove"""
+
+    offset: int
+
+
+class Readmitted(msgspec.Struct):
+    """room.readmit"""
 
     offset: int
 

@@ -15,7 +15,10 @@ class User(msgspec.Struct, frozen=True):
 
 
 class Event(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
-    """One event of a room. `number`, `id` and `text` belong to messages, `name` to `created`."""
+    """One event of a room. `number`, `id` and `text` belong to messages, `name` to `created`.
+
+    `by` is there when somebody else did it: who removed the user (`left`), or put it back (`joined`).
+    """
 
     v: int
     type: str
@@ -27,6 +30,7 @@ class Event(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
     id: str = ""
     text: str = ""
     name: str = ""
+    by: User | None = None
 
 
 MESSAGE = "message"

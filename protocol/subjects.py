@@ -86,6 +86,8 @@ CHAT_METHODS = (
     "room.list",
     "room.join",
     "room.leave",
+    "room.remove",
+    "room.readmit",
     "room.members",
     "room.history",
     "room.read",

@@ -73,18 +73,20 @@ class Person(ClientEventHandler):
     """Somebody with the official SDK, with its reconnects and recovery."""
 
     def __init__(self, ring: Ring, account: Account) -> None:
+        self.ring = ring
         self.account = account
         self.seats: dict[str, Seat] = {}
         self.connected: list[str] = []
         self.disconnected: list[tuple[int, str]] = []
         self.connecting: list[tuple[int, str]] = []
 
-        async def token() -> str:
-            return self.account.access
-
         self.client = Client(
-            ring.websocket_url, events=self, get_token=token, proxy=None, timeout=5, max_reconnect_delay=0.5
+            ring.websocket_url, events=self, get_token=self.token, proxy=None, timeout=5, max_reconnect_delay=0.5
         )
+
+    async def token(self) -> str:
+        """Return an access token, whenever the SDK wants one."""
+        return self.account.access
 
     async def on_connecting(self, ctx: Any) -> None:
         self.connecting.append((ctx.code, ctx.reason))

@@ -75,3 +75,20 @@ async def test_a_logout_while_the_chat_service_is_dead_is_told_afterwards(
     processes.kill(stopped_chat)
     await phone.until(lambda: notices(phone, here.id), "the notice", 30)
     assert [one["session"] for one in notices(phone, here.id)] == [session]
+
+
+async def test_who_connects_while_the_session_ends_does_not_stay(ring: Ring, frames: Open) -> None:
+    """Of connects under way at the logout none is left open: refused, or let in and closed, but not overlooked."""
+    for _ in range(5):
+        account = await registered(ring)
+        sockets = [await frames(ring) for _ in range(40)]
+        commands = [one.numbered(connect={"token": account.access}) for one in sockets]
+        sends = [one.send(command) for one, command in zip(sockets, commands, strict=True)]
+        await asyncio.gather(*sends[:20], log_out_now(ring, account), *sends[20:])
+        endings = await asyncio.gather(*(one.end() for one in sockets))
+        assert set(endings) == {(4501, "session revoked")}
+
+
+async def log_out_now(ring: Ring, account: Account) -> None:
+    """End the session, asking nothing before."""
+    assert (await http("POST", f"{ring.auth_url}/logout", headers=bearer(account))).status_code == 204

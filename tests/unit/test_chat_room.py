@@ -23,12 +23,13 @@ class World:
     """A log and the state folded from it, as a replica has them."""
 
     kept: int = KEPT
+    creator: User = room.SYSTEM
     log: list[Event] = field(default_factory=list)
     state: RoomState = field(init=False)
 
     def __post_init__(self) -> None:
         self.state = self.fold()
-        self.append(room.decide_create(self.state, room.SYSTEM, "Room", 1))
+        self.append(room.decide_create(self.state, self.creator, "Room", 1))
 
     def append(self, decision: object) -> object:
         """Store an event as the log does; sequences have gaps, since other rooms share the stream."""
@@ -280,3 +281,55 @@ def test_the_room_of_every_deployment_is_about_to_be_made() -> None:
     for refused in (room.decide_join(state, ADA, 1), room.refuse_access(state, ADA)):
         assert isinstance(refused, Refusal)
         assert refused.code == codes.UNAVAILABLE.code
+
+
+def hosted() -> World:
+    """Return a room that Ada made, with Bob in it."""
+    world = World(creator=ADA)
+    for user in USERS[:2]:
+        world.append(room.decide_join(world.state, user, 2))
+    return world
+
+
+def test_a_removed_member_is_out_until_readmitted() -> None:
+    """The event says who left and by whom; asked twice it is answered with the same; joining is refused meanwhile."""
+    world, (ada, bob, _) = hosted(), USERS
+
+    left = world.append(room.decide_remove(world.state, ada, "bob", 5))
+
+    assert isinstance(left, Event)
+    assert (left.type, left.user, left.by, left.offset) == (events.LEFT, bob, ada, 4)
+    assert room.decide_remove(world.state, ada, "bob", 6) == room.Removed("Bob", 4)
+    assert room.decide_join(world.state, bob, 6) == Refusal.of(codes.REMOVED)
+    assert room.decide_send(world.state, bob, "a", "hello", 6) == Refusal.of(codes.NOT_A_MEMBER)
+    assert world.fold().removed == world.state.removed == {"bob": room.Removed("Bob", 4)}
+
+    back = world.append(room.decide_readmit(world.state, ada, "bob", 7))
+
+    assert isinstance(back, Event)
+    assert (back.type, back.user, back.by) == (events.JOINED, bob, ada)
+    assert room.decide_readmit(world.state, ada, "bob", 8) == Member("Bob", 5)
+    assert world.state.removed == {}
+    world.append(room.decide_leave(world.state, bob, 9))
+    assert isinstance(room.decide_join(world.state, bob, 10), Event), "who left unasked may come back"
+
+
+def test_only_the_creator_removes_and_only_members() -> None:
+    """Others, strangers, and a creator who has left are refused; nobody removes themselves or who is not there."""
+    world, (ada, bob, cyd) = hosted(), USERS
+    state = world.state
+    for decide in (room.decide_remove, room.decide_readmit):
+        assert code_of(decide(state, bob, "ada", 5)) == codes.PERMISSION_DENIED.code
+        assert code_of(decide(state, cyd, "bob", 5)) == codes.NOT_A_MEMBER.code
+        assert code_of(decide(RoomState("nowhere", KEPT), ada, "bob", 5)) == codes.NO_SUCH_ROOM.code
+    assert code_of(room.decide_remove(state, ada, "ada", 5)) == codes.INVALID.code
+    assert code_of(room.decide_remove(state, ada, "cyd", 5)) == codes.NOT_A_MEMBER.code
+    assert code_of(room.decide_readmit(state, ada, "cyd", 5)) == codes.INVALID.code
+    world.append(room.decide_leave(state, ada, 6))
+    assert code_of(room.decide_remove(state, ada, "bob", 7)) == codes.NOT_A_MEMBER.code
+
+
+def code_of(decision: object) -> int:
+    """Return the code of a refusal."""
+    assert isinstance(decision, Refusal), decision
+    return decision.code

@@ -25,6 +25,7 @@ export class AuthProblem extends Error {
 const WORDS: Readonly<Record<string, string>> = {
   username_taken: 'That username is taken. Choose another, or log in if it is yours.',
   invalid_credentials: 'Wrong username or password.',
+  account_banned: 'This account is banned.',
   refresh_reused: 'This session was used from somewhere else and has been ended.',
   unavailable: 'The sign-in service is busy. Try again in a moment.',
 };

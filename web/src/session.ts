@@ -102,8 +102,9 @@ export class Session {
       this.#access = '';
       return grant.accessToken;
     } catch (error) {
-      if (!(error instanceof AuthProblem) || error.status !== 401) throw error;
-      this.end(error.code === 'refresh_reused' ? error.message : 'Your session has ended. Sign in again.');
+      const banned = error instanceof AuthProblem && error.code === 'account_banned';
+      if (!(error instanceof AuthProblem) || (error.status !== 401 && !banned)) throw error;
+      this.end(error.code === 'refresh_reused' || banned ? error.message : 'Your session has ended. Sign in again.');
       throw new SessionEnded();
     }
   }

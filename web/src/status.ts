@@ -29,8 +29,10 @@ const REASONS: Readonly<Record<number, string>> = {
   3500: 'Your sign-in was not accepted.',
   3503: 'The server closed this connection.',
   3504: 'Too many connections are open.',
+  4001: 'The server asks for a new sign-in token.',
   4501: 'Your session was ended.',
   4502: 'You are connected in too many places.',
+  4503: 'This account is banned.',
 };
 
 /**
