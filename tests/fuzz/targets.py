@@ -333,6 +333,8 @@ _BUILDERS = (
     subjects.gateway_answers,
     subjects.chat_command,
     subjects.revoked,
+    subjects.revoked_user,
+    subjects.revoked_key,
     subjects.lease,
     lambda name: subjects.address(name).log,
     lambda name: subjects.address(name).live,

@@ -16,6 +16,8 @@ def test_hostile_ids_never_become_subjects(text: str) -> None:
         subjects.room_log,
         subjects.room_live,
         subjects.revoked,
+        subjects.revoked_user,
+        subjects.revoked_key,
         subjects.lease,
         subjects.chat_command,
         subjects.gateway,
