@@ -24,8 +24,10 @@ from fastapi import Path as InPath
 from chassis.bus import Bus
 from chassis.lifecycle import Background
 from gateway.authentication import Authenticator, optional_identity, require_identity
+from gateway.hub import Hub
 from gateway.identity import Identity
 from gateway.keys import Keys
+from gateway.postman import Postman
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from tests.bench.nats import ROOT, NatsServer
@@ -42,7 +44,7 @@ def application(settings: GatewaySettings) -> FastAPI:
         async with Background() as background:
             bus, keys = Bus(settings, "gateway"), Keys(settings)
             await bus.connect()
-            revocations = Revocations(bus, settings, lambda session: None)
+            revocations = Revocations(bus, settings, Hub(Postman(), 0.0), keys)
             app.state.authenticator = Authenticator(settings, keys, revocations, bus)
             background.loop("keys", keys.keep_fresh)
             background.loop("revocations", revocations.follow)
