@@ -119,7 +119,8 @@ class Archive:
         metrics.archive_batches.labels("stored" if stored else "lost").inc()
         metrics.archive_position.set(records[-1].sequence if stored else position.sequence)
         metrics.archive_lag.set(max(0, self._seen.last - records[-1].sequence))
-        return True
+        # Below a whole batch it has caught up; the next one is cheaper per record when there are more in it.
+        return not stored or len(records) == self._settings.chat_archive_batch
 
     async def _look(self, position: Position) -> Position:
         """Compare archive, cached rooms and log; an empty archive is put at the beginning of the log."""

@@ -40,10 +40,10 @@ class Settings(settings.Settings):
         default=1.0, description="How long a read waits for the archive to have what was written before it."
     )
     chat_archive_batch: Count = Field(
-        default=256, ge=1, le=1024, description="Most records of the log archived in one transaction."
+        default=1024, ge=1, le=1024, description="Most records of the log archived in one transaction."
     )
     chat_archive_gather_seconds: float = Field(
-        default=0.1, ge=0, description="How long the archiver lets records gather when no read waits for it."
+        default=0.25, ge=0, description="How long the archiver lets records gather when no read waits for it."
     )
     chat_archive_idle_seconds: Seconds = Field(
         default=1.0, description="How often the archiver looks at the log when nothing wakes it."
