@@ -145,6 +145,11 @@ class Crowd:
         await eventually(heard, f"{count} messages are acknowledged {what}", seconds)
         return time.monotonic() - since
 
+    async def more(self, messages: int, what: str, seconds: float = 900) -> None:
+        """Return when so many more are acknowledged than are now."""
+        due = self.acknowledged + messages
+        await eventually(lambda: self.acknowledged >= due, f"{messages} messages more are acknowledged {what}", seconds)
+
     async def all_up(self, what: str, seconds: float = 60) -> None:
         """Return when everybody follows their room."""
         await eventually(lambda: all(one.up for one in self.people), what, seconds)

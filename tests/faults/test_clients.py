@@ -47,7 +47,7 @@ async def test_storm(row: Row, stage: Stage, enter: Enter) -> None:
         speakers[room] = speaker
     flock = Flock(stage.fleet.doors, tokens)
     crowd = await enter(stage, doors=stage.fleet.doors[1:])
-    messages = row.messages(short=600, whole=20_000)
+    messages = row.messages(short=600, whole=100_000)
     try:
         began = time.monotonic()
         await flock.gather(count, door=0)
@@ -103,7 +103,7 @@ async def test_readers_that_do_not_read(row: Row, stage: Stage, enter: Enter) ->
         return total(page, "parley_disconnects_total", code=str(SLOW))
 
     before = await dropped()
-    messages = row.messages(short=1_000, whole=20_000)
+    messages = row.messages(short=1_000, whole=100_000)
     crowd.text, crowd.pause = "x" * 3_500, 0.01
     began = time.monotonic()
     crowd.send()

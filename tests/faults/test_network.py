@@ -103,7 +103,7 @@ async def test_partition(row: Row, stage: Stage, enter: Enter, network: Network,
 async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Network) -> None:
     """Of the packets between NATS and a gateway, and between that gateway and its clients, one in twenty is lost: all
     is slower, nothing else."""
-    messages = row.messages(whole=20_000)
+    messages = row.messages()
     crowd = await enter(stage, sticky=True)
     dice = ("-m", "statistic", "--mode", "random", "--probability", "0.05")
     for matches in ways(stage).values():
@@ -125,11 +125,11 @@ async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Netwo
 @pytest.mark.short
 async def test_packets_late(row: Row, stage: Stage, enter: Enter) -> None:
     """What passes between NATS and a gateway takes 200 ms, more or less, each way: all is slower, nothing else."""
-    messages = row.messages(short=320, whole=10_000)
+    messages = row.messages(short=320, whole=100_000)
     with LossyProxy(stage.nats.port, 0.0, 1, delay=0.1, jitter=0.2) as proxy:
         before = stage.service("gateway-1")._settings["NATS_URL"]
         await stage.renewed("gateway-1", NATS_URL=proxy.url)
-        crowd = await enter(stage, sticky=True)
+        crowd = await enter(stage, sticky=True, rooms=2 * row.rooms)
         try:
             began = time.monotonic()
             crowd.send(messages)
@@ -179,6 +179,6 @@ async def test_half_open(row: Row, stage: Stage, enter: Enter, network: Network)
         for one in frames:
             one.socket.transport.abort()
             await one.close()
-    messages = row.messages(short=160, whole=1_000)
+    messages = row.messages(short=160)
     crowd.send(messages)
     row.judge(await crowd.finish(), messages)
