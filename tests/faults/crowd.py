@@ -29,7 +29,7 @@ PAGES = {100: 1000, 7: 4, 1: 2}
 about 800 events, and reading one by one takes a call for each."""
 SETTLED_SECONDS = 60
 """Within which everybody has everything; then the judge says who lacks what."""
-AT_ONCE = 8
+AT_ONCE = 16
 """Rooms that are made, and judged, together."""
 T = TypeVar("T")
 
@@ -226,6 +226,11 @@ class Crowd:
     def closes(self) -> Counter[int]:
         """Return how connections ended: code to number."""
         return sum((one.closes for one in self.people), Counter())
+
+    @property
+    def lost(self) -> int:
+        """How many connections ended otherwise than by being sent to a gateway with fewer clients."""
+        return sum(one.lost for one in self.people)
 
     def refusals(self) -> Counter[int]:
         """Return how often sends were refused, by code; 0 for answers that never came."""

@@ -30,6 +30,7 @@ PATIENCE_SECONDS = 900.0
 SILENCE_SECONDS = 20.0
 """Silence of the server, beyond its ping interval, after which it is taken for dead."""
 EXPIRED = 109
+FORCE_RECONNECT = 3011
 TEMPORARY = {100: False, EXPIRED: True, 111: True, 503: True}
 
 
@@ -101,6 +102,11 @@ class Talker(Wire):
         """Whether it follows its room now."""
         return self._up.is_set()
 
+    @property
+    def lost(self) -> int:
+        """How many connections ended otherwise than by being sent to a gateway with fewer clients."""
+        return self.closes.total() - self.closes[FORCE_RECONNECT]
+
     def enter(self, room: str) -> None:
         """Join a room and follow it, from now on and for as long as it takes."""
         self.room = room
@@ -117,6 +123,7 @@ class Talker(Wire):
 
     def cut(self) -> None:
         """Break the connection without a word."""
+        self._down()
         self.abort()
 
     async def say(self, text: str = "", key: str = "") -> Acknowledged:
@@ -202,15 +209,18 @@ class Talker(Wire):
 
     def ended(self, code: int) -> None:
         """Tell everybody who waits."""
-        if self._up.is_set():
-            self._lost_at = time.monotonic()
-            self._up.clear()
+        self._down()
         for future in self._answers.values():
             if not future.done():
                 future.set_exception(Gone())
                 future.exception()  # whoever waited hears of it; nobody else has to
         assert self._over is not None, "not connected"
         self._over.set_result(code)
+
+    def _down(self) -> None:
+        if self._up.is_set():
+            self._lost_at = time.monotonic()
+            self._up.clear()
 
     async def _watch(self) -> None:
         """Give up a server that says nothing for long: a stopped process keeps its sockets open."""

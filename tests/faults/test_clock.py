@@ -1,6 +1,7 @@
 """Clocks of single services are wrong from their start, or are set while they run."""
 
 from asyncio import to_thread
+from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 
@@ -56,31 +57,27 @@ async def test_clock_set(row: Row, stage: Stage, enter: Enter, name: str, tmp_pa
     messages = row.messages()
     clock = Clock(tmp_path)
     url = f"{stage.service(name).url}/health/live"
-    crowd = await enter(stage)
+    await stage.renewed(name, **clock.settings)
     try:
-        await stage.renewed(name, **clock.settings)
-        await crowd.all_up("everybody is back at the service with that clock", 30)
-        closed = sum(crowd.closes().values())
-        part, cut = messages // len(STEPS), 0
+        crowd = await enter(stage)
+        some, others = crowd.people[::5], [one for number, one in enumerate(crowd.people) if number % 5]
         crowd.send()
         for before, seconds in pairwise(STEPS):
-            await crowd.more(part, f"with a clock that is {before} s off")
+            await crowd.more(messages // len(STEPS), f"with a clock that is {before} s off")
             clock.set(seconds)
 
             async def off(seconds: int = seconds) -> bool:
                 return abs(await to_thread(told, url) - seconds) < 5
 
             await eventually(off, f"the clock of {name} is {seconds} s off", 10, 0.1)
-            some = crowd.people[::5]
-            cut += len(some)
             for one in some:
                 one.cut()
             await crowd.all_up("those who were cut off are back", 30)
         await crowd.until(messages)
         row.figure("times set", len(STEPS) - 1)
         row.figure("refusals", dict(crowd.refusals()))
-        row.figure("closes by code, ours among them", dict(crowd.closes()))
-        row.bar("connections lost beside those we cut", float(sum(crowd.closes().values()) - closed - cut), 0)
+        row.figure("closes of those we cut, by code", dict(sum((one.closes for one in some), Counter())))
+        row.bar("connections of others lost", float(sum(one.lost for one in others)), 0)
         verdict = await crowd.finish()
     finally:
         await stage.renewed(name, LD_PRELOAD="", CLOCK_OFFSET_FILE="")

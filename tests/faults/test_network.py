@@ -94,7 +94,7 @@ async def test_partition(row: Row, stage: Stage, enter: Enter, network: Network,
         )
         row.bar("first acknowledgement after (s)", time.monotonic() - healed, BACK)
     row.figure("refusals meanwhile", dict(crowd.refusals()))
-    row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+    row.bar("sockets lost", float(crowd.lost), 0)
     row.judge(await crowd.finish(), messages)
     await stage.ready()
 
@@ -118,7 +118,7 @@ async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Netwo
         row.figure("slowest send (s)", crowd.slowest(began))
     finally:
         network.heal()
-    row.figure("sockets lost", sum(crowd.closes().values()))
+    row.figure("sockets lost", crowd.lost)
     row.judge(await crowd.finish(), messages)
 
 
@@ -135,7 +135,7 @@ async def test_packets_late(row: Row, stage: Stage, enter: Enter) -> None:
             crowd.send(messages)
             await crowd.said()
             row.bar("sends, 99 of 100 within (s)", crowd.within(0.99, began), SLOW_SENDS)
-            row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+            row.bar("sockets lost", float(crowd.lost), 0)
             row.judge(await crowd.finish(), messages)
         finally:
             await crowd.leave()
