@@ -63,6 +63,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     items[:] = left
 
 
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Call it well when nothing was left to do."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash[DONE]:
+        session.exitstatus = pytest.ExitCode.OK
+
+
 def pytest_unconfigure(config: pytest.Config) -> None:
     """Print the sum of all rows, as the last line of all."""
     rows = config.stash.get(ROWS, [])

@@ -11,11 +11,13 @@ from collections.abc import Iterator
 import pytest
 
 from tests.bench.clients import Frames, eventually, guest, http
+from tests.bench.fleet import Service
 from tests.bench.lossy import LossyProxy
 from tests.bench.metrics import total
 from tests.bench.nats import NatsServer
 from tests.bench.network import Network
 from tests.faults.conftest import Enter
+from tests.faults.crowd import Crowd
 from tests.faults.rows import Row
 from tests.faults.stage import Stage
 
@@ -99,6 +101,11 @@ async def test_partition(row: Row, stage: Stage, enter: Enter, network: Network,
     await stage.ready()
 
 
+def through(crowd: Crowd, gateway: Service) -> int:
+    """Return how many messages were acknowledged to those who keep to a gateway."""
+    return sum(len(one.acknowledged) for one in crowd.senders if one.doors[0].gateway_url == gateway.url)
+
+
 @pytest.mark.short
 async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Network) -> None:
     """Of the packets between NATS and a gateway, and between that gateway and its clients, one in twenty is lost: all
@@ -112,8 +119,10 @@ async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Netwo
         network.drop("-p", "tcp", way, str(stage.service("gateway-1").port), *dice)
     try:
         began = time.monotonic()
-        crowd.send(messages)
+        crowd.send()
+        await crowd.until(messages)
         await crowd.said()
+        row.figure("acknowledged at the gateway that loses packets", through(crowd, stage.service("gateway-1")))
         row.bar("sends, 99 of 100 within (s)", crowd.within(0.99, began), SLOW_SENDS)
         row.figure("slowest send (s)", crowd.slowest(began))
     finally:
@@ -125,15 +134,17 @@ async def test_packets_lost(row: Row, stage: Stage, enter: Enter, network: Netwo
 @pytest.mark.short
 async def test_packets_late(row: Row, stage: Stage, enter: Enter) -> None:
     """What passes between NATS and a gateway takes 200 ms, more or less, each way: all is slower, nothing else."""
-    messages = row.messages(short=320, whole=100_000)
+    messages = row.messages(short=320)
     with LossyProxy(stage.nats.port, 0.0, 1, delay=0.1, jitter=0.2) as proxy:
         before = stage.service("gateway-1")._settings["NATS_URL"]
         await stage.renewed("gateway-1", NATS_URL=proxy.url)
-        crowd = await enter(stage, sticky=True, rooms=2 * row.rooms)
+        crowd = await enter(stage, sticky=True)
         try:
             began = time.monotonic()
-            crowd.send(messages)
+            crowd.send()
+            await crowd.until(messages)
             await crowd.said()
+            row.figure("acknowledged at the slow gateway", through(crowd, stage.service("gateway-1")))
             row.bar("sends, 99 of 100 within (s)", crowd.within(0.99, began), SLOW_SENDS)
             row.bar("sockets lost", float(crowd.lost), 0)
             row.judge(await crowd.finish(), messages)
