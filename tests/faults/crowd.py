@@ -7,9 +7,9 @@ meanwhile. `finish` waits until everybody has everything. Imports nothing of our
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from itertools import pairwise, takewhile
 from typing import Any, TypeVar
 
@@ -85,7 +85,7 @@ class Crowd:
 
     async def enter(self) -> "Crowd":
         """Make the rooms and have everybody follow one."""
-        await _some_at_once(self._make(number) for number in range(self._count))
+        await _some_at_once([partial(self._make, number) for number in range(self._count)])
         await self.all_up("everybody follows a room", 60)
         return self
 
@@ -158,7 +158,8 @@ class Crowd:
         """Wait until all is said and everybody has everything; judge every room."""
         await self.said()
         async with self._logs() as logs:
-            found = await _some_at_once(self._judge(logs, number, room) for number, room in enumerate(self.rooms))
+            judges = [partial(self._judge, logs, number, room) for number, room in enumerate(self.rooms)]
+            found = await _some_at_once(judges)
         return Verdict(self.acknowledged, [fault for faults in found for fault in faults])
 
     async def _judge(self, logs: RoomLogs, number: int, room: str) -> list[Fault]:
@@ -237,15 +238,20 @@ class Crowd:
         return sum((one.refusals for one in self.people), Counter())
 
 
-async def _some_at_once(work: Iterable[Awaitable[T]]) -> list[T]:
-    """Do all of it, `AT_ONCE` together; return what each gave, in order."""
+async def _some_at_once(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do all of it, `AT_ONCE` together; return what each gave, in order. The first that fails ends the others."""
     free = asyncio.Semaphore(AT_ONCE)
 
-    async def one(awaited: Awaitable[T]) -> T:
+    async def one(do: Callable[[], Awaitable[T]]) -> T:
         async with free:
-            return await awaited
+            return await do()
 
-    return await asyncio.gather(*map(one, work))
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(do)) for do in work]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _new_room(one: Talker) -> str:
