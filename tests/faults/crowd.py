@@ -27,6 +27,8 @@ LISTENERS = 1
 PAGES = {100: 1000, 7: 4, 1: 2}
 """Length of a page to the number of rooms that are read in such pages: by 100 all of them. A room of a whole row has
 about 800 events, and reading one by one takes a call for each."""
+MOST_PAGES = 2_000
+"""Of one room; a length that would take more is left out."""
 SETTLED_SECONDS = 60
 """Within which everybody has everything; then the judge says who lacks what."""
 AT_ONCE = 16
@@ -165,7 +167,11 @@ class Crowd:
     async def _judge(self, logs: RoomLogs, number: int, room: str) -> list[Fault]:
         people = self.rooms[room]
         log = await self._settled(logs, room, people)
-        pages = {size: await _paged(people[-1], size) for size, most in PAGES.items() if number < most}
+        pages = {
+            size: await _paged(people[-1], size)
+            for size, most in PAGES.items()
+            if number < most and len(log) < size * MOST_PAGES
+        }
         event = cache(msgspec.json.decode)  # most are held by everybody in the room
         history = History(
             log,
