@@ -8,6 +8,18 @@ from typing import Any
 
 import msgspec
 
+EXPIRED = 109
+_TEMPORARY = {EXPIRED, 111, 503}
+
+
+class Refused(Exception):
+    """A command was answered no."""
+
+    def __init__(self, error: dict[str, Any]) -> None:
+        super().__init__(f"{error['code']} {error.get('message')}")
+        self.code: int = error["code"]
+        self.temporary = bool(error.get("temporary")) or self.code in _TEMPORARY
+
 
 class Publication(msgspec.Struct):
     """An event of a room, undecoded."""

@@ -18,7 +18,7 @@ import httpx
 from tests.bench.clients import Account, http, new_message_id
 from tests.bench.fleet import Door
 from tests.bench.history import Acknowledged, Event, Received, Recovery
-from tests.faults.replies import Followed, Push, Reply, decode
+from tests.faults.replies import EXPIRED, Followed, Push, Refused, Reply, decode
 from tests.faults.wire import Wire
 
 ANSWER_SECONDS = 5.0
@@ -29,9 +29,7 @@ PATIENCE_SECONDS = 900.0
 """How long one message is repeated; longer than the longest outage."""
 SILENCE_SECONDS = 20.0
 """Silence of the server, beyond its ping interval, after which it is taken for dead."""
-EXPIRED = 109
 FORCE_RECONNECT = 3011
-TEMPORARY = {100: False, EXPIRED: True, 111: True, 503: True}
 
 
 @dataclass(frozen=True)
@@ -45,15 +43,6 @@ class _Gap:
 
 class Gone(Exception):
     """The connection ended, or is not to be used any more."""
-
-
-class Refused(Exception):
-    """A command was answered no."""
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error['code']} {error.get('message')}")
-        self.code: int = error["code"]
-        self.temporary = bool(error.get("temporary")) or TEMPORARY.get(self.code, False)
 
 
 class Talker(Wire):
