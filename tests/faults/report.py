@@ -3,6 +3,7 @@
 Imports nothing of ours.
 """
 
+import contextlib
 import json
 from collections import Counter
 from pathlib import Path
@@ -22,8 +23,11 @@ class Report:
         """Return the rows that were asked for as much as now and kept everything: name to line."""
         if self.path is None or not self.path.exists():
             return {}
-        lines = [json.loads(line) for line in self.path.read_text().splitlines() if line.endswith("}")]
-        last = {line["row"]: line for line in lines}
+        last: dict[str, dict[str, Any]] = {}
+        for text in self.path.read_text().splitlines():
+            with contextlib.suppress(ValueError):  # a run ended while it wrote
+                line = json.loads(text)
+                last[line["row"]] = line
         asked = {"messages": messages, "short": short}
         return {name: line for name, line in last.items() if line["green"] and line["asked"] == asked}
 
@@ -43,8 +47,9 @@ class Report:
             "figures": row.figures,
             "missed": row.missed,
         }
+        half = self.path.exists() and not self.path.read_text().endswith("\n")  # a run ended while it wrote
         with self.path.open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write("\n" * half + json.dumps(line) + "\n")
 
 
 def total(lines: list[tuple[int, Counter[str]]]) -> str:
