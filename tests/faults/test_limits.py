@@ -16,6 +16,9 @@ from tests.faults.conftest import Enter
 from tests.faults.rows import Row
 from tests.faults.stage import Stage, pids_of
 
+AGAIN_SECONDS = 2
+"""Between two crowds of newcomers who say nothing."""
+
 pytestmark = pytest.mark.timeout(3600)
 
 
@@ -30,14 +33,27 @@ async def test_file_descriptors_run_out(row: Row, stage: Stage, enter: Enter) ->
     used = len(list(Path(f"/proc/{worker}/fd").iterdir()))
     limit(worker, used + 20)
     sockets: list[asyncio.StreamWriter] = []
+    most = 0
+
+    async def crowd_in() -> None:
+        """Come and say nothing, again and again: whoever says nothing is sent away after a while."""
+        nonlocal most
+        while True:
+            for _ in range(100):
+                sockets.append((await asyncio.open_connection("127.0.0.1", gateway.port))[1])
+            most = max(most, len(list(Path(f"/proc/{worker}/fd").iterdir())))
+            await asyncio.sleep(AGAIN_SECONDS)
+
     crowd.send(messages // 2)
+    coming = asyncio.create_task(crowd_in())
     try:
-        for _ in range(100):
-            sockets.append((await asyncio.open_connection("127.0.0.1", gateway.port))[1])
         await crowd.said()
+        await eventually(lambda: most >= used + 15 or coming.done(), "it has run out")
+        assert not coming.done(), coming.exception()
         row.bar("sockets lost", float(crowd.lost), 0)
-        assert len(list(Path(f"/proc/{worker}/fd").iterdir())) >= used + 15, "it never ran out"
     finally:
+        coming.cancel()
+        await asyncio.gather(coming, return_exceptions=True)
         limit(worker, 20_000)
         for one in sockets:
             one.transport.abort()
