@@ -97,6 +97,9 @@ async def test_flipped_bit(row: Row, stage: Stage, enter: Enter) -> None:
     missing = there[leads.name] - there[node.name]
     row.figure("records that the node lacks, and is healthy by its own word", missing)
     assert missing > 1_000, there
+    shown = await to_thread(stage.fleet.operate, "deploy.streams", "show", nats_url=leads.url)
+    (line,) = [line for line in shown.splitlines() if line.startswith("ROOMS")]
+    row.figure("what the leader says of it", line.partition(node.name)[2].partition(")")[0] + ")")
     await to_thread(node.kill)
     shutil.rmtree(node.directory / "store")
     began = time.monotonic()
