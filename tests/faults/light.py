@@ -17,8 +17,8 @@ from tests.bench.fleet import Door
 from tests.faults.replies import Followed, decode
 from tests.faults.wire import WITHOUT_A_WORD, Wire
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-"""Seconds before coming back: a random part of the first, doubled with each attempt that fails; as SDKs do it."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+"""Seconds before coming back: the first and a random part of it, doubled with each attempt that fails, as SDKs do."""
 AT_ONCE = 100
 """Connections begun together while the flock gathers; coming back is bounded by nothing but chance."""
 
@@ -64,11 +64,15 @@ class Flock:
         if not self.gone:
             asyncio.get_running_loop().call_later(seconds, call.come)
 
+    def cut(self) -> None:
+        """Break all connections at once, without a word."""
+        for one in self.lights:
+            one.abort()
+
     async def leave(self) -> None:
         """Have nobody left."""
         self.gone = True
-        for one in self.lights:
-            one.abort()
+        self.cut()
         await eventually(lambda: not any(one.transport for one in self.lights), "all are gone", 30)
 
 
@@ -104,8 +108,8 @@ class Light(Wire):
         self._again()
 
     def _again(self) -> None:
-        self._turn += 1
-        wait = random.random() * min(LONGEST_WAIT, FIRST_WAIT * 2**self._tries)
+        self._turn = random.randrange(len(self._flock.doors))  # as a balancer has it
+        wait = min(LONGEST_WAIT, FIRST_WAIT + random.random() * FIRST_WAIT * 2**self._tries)
         self._tries += 1
         self._flock.later(wait, self)
 
