@@ -22,6 +22,8 @@ from tests.bench.roomlog import RoomLogs
 from tests.bench.stays import Fault, totals
 from tests.faults.talker import Talker
 
+FORCE_RECONNECT = 3011
+"""Code with which a gateway sends clients to another one that has fewer."""
 SENDERS = 2
 LISTENERS = 1
 PAGES = {100: 1000, 7: 4, 1: 2}
@@ -235,9 +237,16 @@ class Crowd:
         return sum((one.closes for one in self.people), Counter())
 
     @property
+    def losses(self) -> Counter[int]:
+        """How connections on which a room was followed were lost, by code; being sent to another gateway is none."""
+        found = sum((one.lost for one in self.people), Counter[int]())
+        found.pop(FORCE_RECONNECT, None)
+        return found
+
+    @property
     def lost(self) -> int:
-        """How many connections ended otherwise than by being sent to a gateway with fewer clients."""
-        return sum(one.lost for one in self.people)
+        """How many they were."""
+        return self.losses.total()
 
     def refusals(self) -> Counter[int]:
         """Return how often sends were refused, by code; 0 for answers that never came."""

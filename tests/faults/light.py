@@ -1,12 +1,16 @@
 """Clients by the ten thousand: each follows one room in plain frames, and comes back with its position when cut off.
 
-No task, no library, no event kept: what a client costs here is a socket. Imports nothing of ours.
+No task, no library, no event kept: what a client costs here is a socket. They live in a process of their own
+(`python -m tests.faults.light`, told what to do by `flock.py`), which yields to all others: ten thousand clients are
+elsewhere, and what others feel of them must not be that they share a processor. Imports nothing of ours.
 """
 
 import asyncio
 import json
+import os
 import random
 import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -21,6 +25,9 @@ FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
 """Seconds before coming back: the first and a random part of it, doubled with each attempt that fails, as SDKs do."""
 AT_ONCE = 100
 """Connections begun together while the flock gathers; coming back is bounded by nothing but chance."""
+
+NICE = 10
+CAUGHT_UP_SECONDS = 120
 
 
 @dataclass
@@ -58,6 +65,12 @@ class Flock:
     def behind(self, tops: dict[str, int]) -> int:
         """Return how many do not have everything."""
         return sum(not one.up or one.offset < tops[one.room] for one in self.lights)
+
+    async def back(self, since: float, tops: dict[str, int]) -> dict[str, int]:
+        """Return when all have everything, what was not as it should be, and how busy the busiest second was."""
+        await eventually(lambda: self.behind(tops) == 0, "all are back and have everything", CAUGHT_UP_SECONDS, 0.1)
+        attempts = Counter(int(at - since) for at in self.attempts if at >= since)
+        return {"refused": self.refused, "gaps": self.gaps, "busiest": max(attempts.values())}
 
     def later(self, seconds: float, call: "Light") -> None:
         """Have a client connect again after a while, unless all leave."""
@@ -155,3 +168,26 @@ def allow_files(count: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard >= count, f"the hard limit of open files is {hard}; raise it with ulimit -Hn"
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+async def obey() -> None:
+    """Do what the lines on standard input say, one after the other, and answer each with a line."""
+    told = json.loads(sys.stdin.readline())
+    flock = Flock([Door(*door) for door in told["doors"]], [tuple(one) for one in told["tokens"]])
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        command, *rest = json.loads(line)
+        answer: dict[str, object] = {}
+        if command == "gather":
+            await flock.gather(*rest)
+        elif command == "cut":
+            flock.cut()
+        elif command == "back":
+            answer = await flock.back(*rest)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    await flock.leave()
+
+
+if __name__ == "__main__":
+    os.nice(NICE)
+    asyncio.run(obey())

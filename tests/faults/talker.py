@@ -29,7 +29,6 @@ PATIENCE_SECONDS = 900.0
 """How long one message is repeated; longer than the longest outage."""
 SILENCE_SECONDS = 20.0
 """Silence of the server, beyond its ping interval, after which it is taken for dead."""
-FORCE_RECONNECT = 3011
 
 
 @dataclass(frozen=True)
@@ -69,6 +68,9 @@ class Talker(Wire):
         """When something was asked that was refused, and how many seconds the refusal took."""
         self.closes: Counter[int] = Counter()
         """Codes with which connections ended; 1006 without a word."""
+        self.lost: Counter[int] = Counter()
+        """The same of those on which it followed its room, unless somebody called `cut`; of those that it gave up
+        itself the reason: 0 for no answer, or the code with which it was unsubscribed."""
         self.waits: list[float] = []
         """Seconds from a loss of the connection until the room was followed again."""
         self.unsubscribed: list[int] = []
@@ -90,11 +92,6 @@ class Talker(Wire):
     def up(self) -> bool:
         """Whether it follows its room now."""
         return self._up.is_set()
-
-    @property
-    def lost(self) -> int:
-        """How many connections ended otherwise than by being sent to a gateway with fewer clients."""
-        return self.closes.total() - self.closes[FORCE_RECONNECT]
 
     def enter(self, room: str) -> None:
         """Join a room and follow it, from now on and for as long as it takes."""
@@ -198,6 +195,7 @@ class Talker(Wire):
 
     def ended(self, code: int) -> None:
         """Tell everybody who waits."""
+        self.lost[code] += self.up
         self._down()
         for future in self._answers.values():
             if not future.done():
@@ -205,6 +203,10 @@ class Talker(Wire):
                 future.exception()  # whoever waited hears of it; nobody else has to
         assert self._over is not None, "not connected"
         self._over.set_result(code)
+
+    def _give_up(self, reason: int) -> None:
+        self.lost[reason] += self.up
+        self.cut()
 
     def _down(self) -> None:
         if self._up.is_set():
@@ -216,7 +218,7 @@ class Talker(Wire):
         self._heard_at = time.monotonic()
         while time.monotonic() - self._heard_at < SILENCE_SECONDS:
             await asyncio.sleep(1)
-        self.abort()
+        self._give_up(0)
 
     async def _greet(self) -> None:
         try:
@@ -264,7 +266,7 @@ class Talker(Wire):
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
         except TimeoutError:
-            self.cut()
+            self._give_up(0)
             raise Gone from None
         finally:
             self._answers.pop(number, None)
@@ -310,4 +312,4 @@ class Talker(Wire):
             self.offset = push.pub.offset
         elif push.unsubscribe is not None:
             self.unsubscribed.append(push.unsubscribe.get("code", 0))
-            self.cut()  # the plainest way to recover
+            self._give_up(self.unsubscribed[-1])  # the plainest way to recover

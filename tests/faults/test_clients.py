@@ -3,7 +3,6 @@
 import asyncio
 import socket
 import time
-from collections import Counter
 from collections.abc import Iterator
 
 import pytest
@@ -11,7 +10,8 @@ import pytest
 from tests.bench.clients import Frames, eventually, guest, http, new_message_id
 from tests.bench.metrics import total
 from tests.faults.conftest import Enter
-from tests.faults.light import Flock, allow_files
+from tests.faults.flock import Flock
+from tests.faults.light import allow_files
 from tests.faults.rows import Row
 from tests.faults.stage import Stage
 
@@ -63,10 +63,9 @@ async def test_storm(row: Row, stage: Stage, enter: Enter, how: str) -> None:
         room = await speaker.make_room()
         tokens.append((account.access, room))
         speakers[room] = speaker
-    flock = Flock(stage.fleet.doors, tokens)
     crowd = await enter(stage, doors=stage.fleet.doors[1:], rooms=min(row.rooms, NOT_CROWDED))
     messages = row.messages()
-    try:
+    async with Flock(stage.fleet.doors, tokens) as flock:
         began = time.monotonic()
         await flock.gather(count, door=0)
         row.figure("clients", count)
@@ -75,27 +74,23 @@ async def test_storm(row: Row, stage: Stage, enter: Enter, how: str) -> None:
         crowd.send()
         await crowd.hear(20, "before")
         cut = time.monotonic()
-        flock.attempts.clear()
         if how == "killed":
             await asyncio.to_thread(stage.service("gateway-1").kill)
             stage.service("gateway-1").start()
         else:
-            flock.cut()
+            await flock.cut()
         tops = {room: await heard(one, room, "missed", "missed too") for room, one in speakers.items()}
-        await eventually(lambda: flock.behind(tops) == 0, "all are back and have everything", 120, 0.1)
+        found = await flock.back(cut, tops)
         row.bar("all back, with all they missed, after (s)", time.monotonic() - cut, BACK)
         row.bar("others' sends, 99 of 100 within (s)", crowd.within(0.99, cut), UNTOUCHED)
-        seconds = Counter(int(at - cut) for at in flock.attempts)
-        row.figure("attempts in the busiest second", max(seconds.values()))
-        row.bar("recoveries not granted, events out of turn", float(flock.refused + flock.gaps), 0)
+        row.figure("attempts in the busiest second", found["busiest"])
+        row.bar("recoveries not granted, events out of turn", float(found["refused"] + found["gaps"]), 0)
         row.bar("others' sockets lost", float(crowd.lost), 0)
         crowd.pause = 0.0
         await crowd.until(messages)
         row.judge(await crowd.finish(), messages)
-    finally:
-        await flock.leave()
-        for one in speakers.values():
-            await one.close()
+    for one in speakers.values():
+        await one.close()
     await asyncio.to_thread(stage.service("gateway-1").wait_until_ready)
 
 
