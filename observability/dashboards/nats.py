@@ -188,7 +188,7 @@ _STREAMS = Row(
                     _BY_STREAM,
                 )
             ],
-            alerts=("ParleyNatsReplicaLags",),
+            alerts=("ParleyNatsReplicaLags", "ParleyNatsRecordsMissing"),
         ),
         lines(
             "Replicas",

@@ -144,6 +144,16 @@ class Cluster:
             0.1,
         )
 
+    def records_of(self, stream: str) -> dict[str, int]:
+        """Return how many records each living node has of `stream`, by its own word: name to number."""
+        return {
+            node.name: found["state"]["messages"]
+            for node in self.nodes
+            for account in node.monitor("jsz?streams=true&leader-only=false").get("account_details", [])
+            for found in account.get("stream_detail", [])
+            if found["name"] == stream
+        }
+
     def leader_of(self, stream: str, silent: Node | None = None) -> Node | None:
         """Return the node that leads `stream`, as a living node other than `silent` says it; None: there is none."""
         for node in (one for one in self.nodes if one.running and one is not silent):

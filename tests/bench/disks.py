@@ -7,6 +7,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+CHUNK = 1 << 20
+"""Bytes that are written at once into a disk that is to be full."""
+
 
 @contextmanager
 def small(place: Path, size: str) -> Iterator[Path]:
@@ -57,10 +60,11 @@ class Disk:
 
 
 def fill(place: Path, leave: int) -> Path:
-    """Fill a file system until `leave` bytes are free; return the file that does it."""
-    free = os.statvfs(place)
+    """Fill a file system until `leave` bytes are free, while others write into it; return the file that does it."""
     filler = place / "filler"
-    filler.write_bytes(bytes(max(0, free.f_bavail * free.f_frsize - leave)))
+    with filler.open("wb", buffering=0) as file:
+        while (free := os.statvfs(place)).f_bavail * free.f_frsize > leave:
+            file.write(bytes(min(CHUNK, free.f_bavail * free.f_frsize - leave)))
     return filler
 
 

@@ -19,6 +19,8 @@ class RoomLogs:
         self._url = url
         self._password = password
         self._client: Client | None = None
+        self._next: dict[str, int] = {}
+        """Subject to the sequence number behind the last record that was read."""
         self.may_be_gone = False
         """Whether a stream that is not there counts as empty."""
 
@@ -44,7 +46,12 @@ class RoomLogs:
         return stored
 
     async def of_room(self, room: str) -> list[dict[str, Any]]:
-        """Return the events of a room, in order; records without an offset are none."""
+        """Return all events of a room, in order; records without an offset are none."""
+        self._next.pop(f"room.{room}.log", None)
+        return await self.more_of_room(room)
+
+    async def more_of_room(self, room: str) -> list[dict[str, Any]]:
+        """Return the events of a room that have come since this was last asked; all of them the first time."""
         records = await self._records(f"room.{room}.log")
         return [
             json.loads(one.data) for one in records if (one.headers or {}).get("Parley-Offset", "") not in ("", "0")
@@ -52,12 +59,12 @@ class RoomLogs:
 
     async def _records(self, subject: str) -> list[Msg]:
         found: list[Msg] = []
-        more, sequence = True, 1
+        more = True
         while more:
-            part, more = await self._batch(subject, sequence)
+            part, more = await self._batch(subject, self._next.get(subject, 1))
             found += part
             if part:
-                sequence = int((part[-1].headers or {})["Nats-Sequence"]) + 1
+                self._next[subject] = int((part[-1].headers or {})["Nats-Sequence"]) + 1
         return found
 
     async def _batch(self, subject: str, sequence: int) -> tuple[list[Msg], bool]:

@@ -1,6 +1,7 @@
 """Rows: chosen by name and set, told what to send, their figures gathered, their sum printed last."""
 
-import json
+import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,16 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.crowd import Crowd
-from tests.faults.rows import Row, total
+from tests.faults.report import Report, total
+from tests.faults.rows import KINDS, Row
 from tests.faults.stage import Stage
 
 Enter = Callable[..., Awaitable[Crowd]]
 ROWS = pytest.StashKey[list[Row]]()
+DONE = pytest.StashKey[dict[str, Any]]()
+"""Rows that an earlier run has done: name to line of the report."""
+PASSED = pytest.StashKey[bool]()
+PROGRESS_SECONDS = 15
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -23,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--row", action="append", default=[], help="run rows whose name begins so")
     group.addoption("--messages", type=int, help="messages of each row, instead of what its set says")
     group.addoption("--report", type=Path, help="append a line of JSON for each row to this file")
+    group.addoption("--resume", action="store_true", help="leave out rows that the report has as kept")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -30,6 +37,9 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "short: part of the short set")
     config.addinivalue_line("filterwarnings", "ignore:datetime.datetime.utcnow:DeprecationWarning:nats")
     config.stash[ROWS] = []
+    short = config.getoption("--set") == "short"
+    green = Report(config.getoption("--report")).green(config.getoption("--messages"), short)
+    config.stash[DONE] = green if config.getoption("--resume") else {}
 
 
 def name_of(item: pytest.Item) -> str:
@@ -41,13 +51,22 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave the rows that were asked for."""
     wanted = tuple(config.getoption("--row"))
     short = config.getoption("--set") == "short" and not wanted
-    left = [
+    asked = [
         item
         for item in items
         if name_of(item).startswith(wanted or "") and (not short or item.get_closest_marker("short"))
     ]
+    done = config.stash[DONE]
+    config.stash[DONE] = {name_of(item): done[name_of(item)] for item in asked if name_of(item) in done}
+    left = [item for item in asked if name_of(item) not in done]
     config.hook.pytest_deselected(items=[item for item in items if item not in left])
     items[:] = left
+
+
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Call it well when nothing was left to do."""
+    if exitstatus == pytest.ExitCode.NO_TESTS_COLLECTED and session.config.stash[DONE]:
+        session.exitstatus = pytest.ExitCode.OK
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -55,9 +74,13 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     rows = config.stash.get(ROWS, [])
     terminal: Any = config.pluginmanager.get_plugin("terminalreporter")
     if terminal is not None and not config.option.collectonly:
+        done = config.stash.get(DONE, {})
+        for name, line in done.items():
+            terminal.write_line(f"{name}: acknowledged {line['acknowledged']}, at {line['at']}, from the report")
         for row in rows:
             terminal.write_line(row.line())
-        terminal.write_line(total(rows))
+        lines = [(line["acknowledged"], Counter({kind: line[kind] for kind in KINDS})) for line in done.values()]
+        terminal.write_line(total(lines + [(row.acknowledged, row.counted) for row in rows]))
 
 
 @pytest.fixture
@@ -75,13 +98,11 @@ def row(request: pytest.FixtureRequest) -> Iterator[Row]:
     short = config.getoption("--set") == "short"
     made = Row(name_of(request.node), short, config.getoption("--messages"), say)
     config.stash[ROWS].append(made)
-    say(f"{made.name} ...")
+    number = len(config.stash[ROWS]) + len(config.stash[DONE])
+    of = request.session.testscollected + len(config.stash[DONE])
+    say(f"{made.name} ... row {number} of {of}")
     yield made
     say(f"  {made.line()}")
-    if report := config.getoption("--report"):
-        with report.open("a") as file:
-            found = {"row": made.name, "acknowledged": made.acknowledged, **made.counted, **made.figures}
-            file.write(json.dumps(found) + "\n")
     made.close()
 
 
@@ -94,7 +115,14 @@ async def enter(row: Row) -> AsyncIterator[Enter]:
         made.append(row.crowd(stage, **options))
         return await made[-1].enter()
 
+    async def tell() -> None:
+        while True:
+            await asyncio.sleep(PROGRESS_SECONDS)
+            row.say(row.progress())
+
+    telling = asyncio.create_task(tell())
     yield make
+    telling.cancel()
     for crowd in made:
         await crowd.leave()
 
@@ -108,8 +136,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Show the logs of the services when a row fails."""
+    """Write down what came of a row, and show the logs of the services when it fails."""
     report = yield
+    if report.when == "call":
+        item.stash[PASSED] = report.passed
+    row = getattr(item, "funcargs", {}).get("row")
+    if report.when == "teardown" and row is not None:
+        Report(item.config.getoption("--report")).add(row, item.stash.get(PASSED, False) and report.passed)
     if report.failed:
         for value in getattr(item, "funcargs", {}).values():
             if isinstance(value, Stage):

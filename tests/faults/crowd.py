@@ -7,22 +7,35 @@ meanwhile. `finish` waits until everybody has everything. Imports nothing of our
 import asyncio
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
-from typing import Any
+from functools import cache, partial
+from itertools import pairwise, takewhile
+from typing import Any, TypeVar
+
+import msgspec
 
 from tests.bench.clients import Account, Frames, eventually, guest
 from tests.bench.fleet import Door
-from tests.bench.history import Event, History
+from tests.bench.history import Acknowledged, Event, History
 from tests.bench.roomlog import RoomLogs
 from tests.bench.stays import Fault, totals
 from tests.faults.talker import Talker
 
+FORCE_RECONNECT = 3011
+"""Code with which a gateway sends clients to another one that has fewer."""
 SENDERS = 2
 LISTENERS = 1
-PAGES = {100: 1000, 7: 2, 1: 1}
-"""Length of a page to the number of rooms that are read in such pages."""
+PAGES = {100: 1000, 7: 4, 1: 2}
+"""Length of a page to the number of rooms that are read in such pages: by 100 all of them. A room of a whole row has
+about 800 events, and reading one by one takes a call for each."""
+MOST_PAGES = 2_000
+"""Of one room; a length that would take more is left out."""
+SETTLED_SECONDS = 60
+"""Within which everybody has everything; then the judge says who lacks what."""
+AT_ONCE = 16
+"""Rooms that are made, and judged, together."""
+T = TypeVar("T")
 
 
 @dataclass
@@ -76,16 +89,18 @@ class Crowd:
 
     async def enter(self) -> "Crowd":
         """Make the rooms and have everybody follow one."""
-        for number in range(self._count):
-            names = [f"R{number}{'SL'[place >= SENDERS]}{place}" for place in range(SENDERS + LISTENERS)]
-            accounts = [await guest(self.doors[0], name) for name in names]  # type: ignore[arg-type]
-            people = [self._talker(one, number + place) for place, one in enumerate(accounts)]
-            room = await _new_room(people[0])
-            self.rooms[room] = people
-            for one in people:
-                one.enter(room)
+        await _some_at_once([partial(self._make, number) for number in range(self._count)])
         await self.all_up("everybody follows a room", 60)
         return self
+
+    async def _make(self, number: int) -> None:
+        names = [f"R{number}{'SL'[place >= SENDERS]}{place}" for place in range(SENDERS + LISTENERS)]
+        accounts = [await guest(self.doors[0], name) for name in names]  # type: ignore[arg-type]
+        people = [self._talker(one, number + place) for place, one in enumerate(accounts)]
+        room = await _new_room(people[0])
+        self.rooms[room] = people
+        for one in people:
+            one.enter(room)
 
     def _talker(self, account: Account, turn: int) -> Talker:
         doors = [self.doors[turn % len(self.doors)]] if self._sticky else self.doors
@@ -126,10 +141,18 @@ class Crowd:
             for task in self._sending:
                 if task.done():
                     task.result()  # raises what ended it
-            return sum(said.asked >= since for one in self.senders for said in one.acknowledged[-count:]) >= count
+            return sum(1 for one in self.senders for _ in takewhile(after, reversed(one.acknowledged))) >= count
+
+        def after(said: Acknowledged) -> bool:
+            return said.asked >= since
 
         await eventually(heard, f"{count} messages are acknowledged {what}", seconds)
         return time.monotonic() - since
+
+    async def more(self, messages: int, what: str, seconds: float = 900) -> None:
+        """Return when so many more are acknowledged than are now."""
+        due = self.acknowledged + messages
+        await eventually(lambda: self.acknowledged >= due, f"{messages} messages more are acknowledged {what}", seconds)
 
     async def all_up(self, what: str, seconds: float = 60) -> None:
         """Return when everybody follows their room."""
@@ -138,20 +161,28 @@ class Crowd:
     async def finish(self) -> Verdict:
         """Wait until all is said and everybody has everything; judge every room."""
         await self.said()
-        faults: list[Fault] = []
         async with self._logs() as logs:
-            for number, (room, people) in enumerate(self.rooms.items()):
-                log = await self._settled(logs, room, people)
-                pages = {size: await _paged(people[-1], size) for size, most in PAGES.items() if number < most}
-                history = History(
-                    log,
-                    [said for one in people for said in one.acknowledged],
-                    [one.received() for one in people],
-                    frozenset(key for one in people for key in one.offered),
-                    pages,
-                )
-                faults += history.check()
-        return Verdict(self.acknowledged, faults)
+            judges = [partial(self._judge, logs, number, room) for number, room in enumerate(self.rooms)]
+            found = await _some_at_once(judges)
+        return Verdict(self.acknowledged, [fault for faults in found for fault in faults])
+
+    async def _judge(self, logs: RoomLogs, number: int, room: str) -> list[Fault]:
+        people = self.rooms[room]
+        log = await self._settled(logs, room, people)
+        pages = {
+            size: await _paged(people[-1], size)
+            for size, most in PAGES.items()
+            if number < most and len(log) < size * MOST_PAGES
+        }
+        event = cache(msgspec.json.decode)  # most are held by everybody in the room
+        history = History(
+            log,
+            [said for one in people for said in one.acknowledged],
+            [one.received(event) for one in people],
+            frozenset(key for one in people for key in one.offered),
+            pages,
+        )
+        return history.check()
 
     async def stored(self) -> int:
         """Return how many of the acknowledged messages the logs have, read past the services."""
@@ -165,14 +196,13 @@ class Crowd:
 
     async def _settled(self, logs: RoomLogs, room: str, people: list[Talker]) -> list[Event]:
         """Return the log once everybody has all of it, or after a minute: then the judge says who lacks what."""
-        log = await logs.of_room(room)
-        end = time.monotonic() + 60
+        log: list[Event] = []
+        end = time.monotonic() + SETTLED_SECONDS
         while time.monotonic() < end:
-            if all(one.offset >= len(log) for one in people):
-                again = await logs.of_room(room)
-                if len(again) == len(log):
-                    break
-                log = again
+            more = await logs.more_of_room(room)
+            log += more
+            if log and not more and all(one.offset >= len(log) for one in people):
+                break
             await asyncio.sleep(0.05)
         return log
 
@@ -206,9 +236,37 @@ class Crowd:
         """Return how connections ended: code to number."""
         return sum((one.closes for one in self.people), Counter())
 
+    @property
+    def losses(self) -> Counter[int]:
+        """How connections on which a room was followed were lost, by code; being sent to another gateway is none."""
+        found = sum((one.lost for one in self.people), Counter[int]())
+        found.pop(FORCE_RECONNECT, None)
+        return found
+
+    @property
+    def lost(self) -> int:
+        """How many they were."""
+        return self.losses.total()
+
     def refusals(self) -> Counter[int]:
         """Return how often sends were refused, by code; 0 for answers that never came."""
         return sum((one.refusals for one in self.people), Counter())
+
+
+async def _some_at_once(work: Sequence[Callable[[], Awaitable[T]]]) -> list[T]:
+    """Do all of it, `AT_ONCE` together; return what each gave, in order. The first that fails ends the others."""
+    free = asyncio.Semaphore(AT_ONCE)
+
+    async def one(do: Callable[[], Awaitable[T]]) -> T:
+        async with free:
+            return await do()
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(do)) for do in work]
+    except BaseExceptionGroup as failed:
+        raise failed.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 async def _new_room(one: Talker) -> str:

@@ -1,6 +1,8 @@
 """Clients by the ten thousand: each follows one room in plain frames, and comes back with its position when cut off.
 
-No task, no library, no event kept: what a client costs here is a socket. Imports nothing of ours.
+No task, no library, no event kept: what a client costs here is a socket. They live in a process of their own
+(`python -m tests.faults.light`, told what to do by `flock.py`), which yields to all others: ten thousand clients are
+elsewhere, and what others feel of them must not be that they share a processor. Imports nothing of ours.
 """
 
 import asyncio
@@ -8,21 +10,24 @@ import json
 import os
 import random
 import resource
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-import msgspec
-
 from tests.bench.clients import eventually
 from tests.bench.fleet import Door
+from tests.faults.replies import Followed, decode
+from tests.faults.wire import WITHOUT_A_WORD, Wire
 
-FIRST_WAIT, LONGEST_WAIT = 0.5, 8.0
-"""Seconds before coming back: a random part of the first, doubled with each attempt that fails; as SDKs do it."""
+FIRST_WAIT, LONGEST_WAIT = 0.5, 20.0
+"""Seconds before coming back: the first and a random part of it, doubled with each attempt that fails, as SDKs do."""
 AT_ONCE = 100
 """Connections begun together while the flock gathers; coming back is bounded by nothing but chance."""
-_decode = msgspec.json.Decoder().decode
+
+NICE = 10
+CAUGHT_UP_SECONDS = 120
 
 
 @dataclass
@@ -47,7 +52,7 @@ class Flock:
         for number in range(count):
             token, room = self.tokens[number % len(self.tokens)]
             self.lights.append(Light(self, token, room, door))
-            self.lights[-1].connect()
+            self.lights[-1].come()
             if number % AT_ONCE == AT_ONCE - 1:
                 await eventually(lambda: self.up >= len(self.lights) - AT_ONCE, "those before are in", 60)
         await eventually(lambda: self.up == count, "all of them follow their room", 60)
@@ -61,145 +66,94 @@ class Flock:
         """Return how many do not have everything."""
         return sum(not one.up or one.offset < tops[one.room] for one in self.lights)
 
+    async def back(self, since: float, tops: dict[str, int]) -> dict[str, int]:
+        """Return when all have everything, what was not as it should be, and how busy the busiest second was."""
+        await eventually(lambda: self.behind(tops) == 0, "all are back and have everything", CAUGHT_UP_SECONDS, 0.1)
+        attempts = Counter(int(at - since) for at in self.attempts if at >= since)
+        return {"refused": self.refused, "gaps": self.gaps, "busiest": max(attempts.values())}
+
     def later(self, seconds: float, call: "Light") -> None:
         """Have a client connect again after a while, unless all leave."""
         if not self.gone:
-            asyncio.get_running_loop().call_later(seconds, call.connect)
+            asyncio.get_running_loop().call_later(seconds, call.come)
+
+    def cut(self) -> None:
+        """Break all connections at once, without a word."""
+        for one in self.lights:
+            one.abort()
 
     async def leave(self) -> None:
         """Have nobody left."""
         self.gone = True
-        for one in self.lights:
-            one.abort()
-        await eventually(lambda: not any(one.open for one in self.lights), "all are gone", 30)
+        self.cut()
+        await eventually(lambda: not any(one.transport for one in self.lights), "all are gone", 30)
 
 
-class Light(asyncio.Protocol):
+class Light(Wire):
     """One of them."""
 
-    __slots__ = ("_buffer", "_epoch", "_flock", "_token", "_transport", "_tries", "_turn", "offset", "room", "up")
-
     def __init__(self, flock: Flock, token: str, room: str, turn: int) -> None:
+        super().__init__()
         self._flock, self._token, self.room, self._turn = flock, token, room, turn
-        self._transport: asyncio.Transport | None = None
-        self._buffer = b""
         self._epoch = ""
         self._tries = 0
         self.offset = -1
         self.up = False
 
-    @property
-    def open(self) -> bool:
-        """Whether there is a socket."""
-        return self._transport is not None
-
-    def connect(self) -> None:
+    def come(self) -> None:
         """Begin to connect."""
         if self._flock.gone:
             return
         self._flock.attempts.append(time.monotonic())
-        asyncio.ensure_future(self._connect())  # noqa: RUF006 - it ends by itself, within the kernel's connect
+        asyncio.ensure_future(self._come())  # noqa: RUF006 - it ends by itself, within the kernel's connect
 
-    async def _connect(self) -> None:
-        door = self._flock.doors[self._turn % len(self._flock.doors)]
-        port = int(door.gateway_url.rpartition(":")[2])
+    async def _come(self) -> None:
         try:
-            await asyncio.get_running_loop().create_connection(lambda: self, "127.0.0.1", port)
+            await self.connect(self._flock.doors[self._turn % len(self._flock.doors)].websocket_url)
         except OSError:
             self._again()
 
-    def abort(self) -> None:
-        """Break off."""
-        if self._transport is not None:
-            self._transport.abort()
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.Transport)
-        self._transport, self._buffer = transport, b""
-        transport.write(
-            b"GET /connection/websocket HTTP/1.1\r\nHost: 127.0.0.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
-        )
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._transport = None
+    def ended(self, code: int) -> None:
+        """Come back after a while."""
         self.up = False
+        if code != WITHOUT_A_WORD:
+            self._flock.closes[code] += 1
         self._again()
 
     def _again(self) -> None:
-        self._turn += 1
-        wait = random.random() * min(LONGEST_WAIT, FIRST_WAIT * 2**self._tries)
+        self._turn = random.randrange(len(self._flock.doors))  # as a balancer has it
+        wait = min(LONGEST_WAIT, FIRST_WAIT + random.random() * FIRST_WAIT * 2**self._tries)
         self._tries += 1
         self._flock.later(wait, self)
 
-    def data_received(self, data: bytes) -> None:
-        self._buffer += data
-        if self._buffer.startswith(b"HTTP/"):
-            head, found, rest = self._buffer.partition(b"\r\n\r\n")
-            if not found:
-                return
-            if b" 101 " not in head.split(b"\r\n")[0]:
-                self.abort()
-                return
-            self._buffer = rest
-            self._greet()
-        while (frame := self._next_frame()) is not None:
-            opcode, payload = frame
-            if opcode == 8:
-                self._flock.closes[int.from_bytes(payload[:2], "big")] += 1
-                self.abort()
-                return
-            for line in payload.split(b"\n"):
-                self._take(_decode(line))
-
-    def _next_frame(self) -> tuple[int, bytes] | None:
-        buffer = self._buffer
-        if len(buffer) < 2:
-            return None
-        length, start = buffer[1] & 127, 2
-        if length >= 126:
-            start = 4 if length == 126 else 10
-            length = int.from_bytes(buffer[2:start], "big")
-        if len(buffer) < start + length:
-            return None
-        self._buffer = buffer[start + length :]
-        return buffer[0] & 15, buffer[start : start + length]
-
-    def _greet(self) -> None:
+    def opened(self) -> None:
+        """Say who it is, and from where on it wants to hear its room."""
         ask: dict[str, object] = {"channel": f"room:{self.room}", "recoverable": True}
         if self.offset >= 0:
             ask |= {"recover": True, "offset": self.offset, "epoch": self._epoch}
-        self._send(
-            json.dumps({"id": 1, "connect": {"token": self._token}}) + "\n" + json.dumps({"id": 2, "subscribe": ask})
-        )
+        commands = {"id": 1, "connect": {"token": self._token}}, {"id": 2, "subscribe": ask}
+        self.write("\n".join(map(json.dumps, commands)).encode())
 
-    def _send(self, text: str) -> None:
-        assert self._transport is not None
-        data, mask = text.encode(), os.urandom(4)
-        size = bytes([0x80 | len(data)]) if len(data) < 126 else b"\xfe" + len(data).to_bytes(2, "big")
-        repeated = (mask * (len(data) // 4 + 1))[: len(data)]
-        masked = (int.from_bytes(data, "big") ^ int.from_bytes(repeated, "big")).to_bytes(len(data), "big")
-        self._transport.write(b"\x81" + size + mask + masked)
-
-    def _take(self, reply: dict[str, dict[str, object]]) -> None:
-        if not reply:
-            self._send("{}")
-        elif "error" in reply:
+    def line(self, line: bytes) -> None:
+        """Take a reply."""
+        reply = decode(line)
+        if reply.push is not None:
+            if reply.push.pub is not None and reply.push.channel == f"room:{self.room}":
+                self._got(reply.push.pub.offset)
+        elif not reply.id:
+            self.write(b"{}")  # a ping
+        elif reply.error is not None:
             self.abort()
-        elif "subscribe" in reply:
-            self._followed(reply["subscribe"])
-        elif "push" in reply and reply["push"].get("channel") == f"room:{self.room}" and "pub" in reply["push"]:
-            self._got(reply["push"]["pub"]["offset"])  # type: ignore[index]
+        elif reply.subscribe is not None:
+            self._followed(reply.subscribe)
 
-    def _followed(self, result: dict[str, object]) -> None:
-        if self.offset >= 0 and not result.get("recovered"):
-            self._flock.refused += 1
-            self.offset = int(result.get("offset", 0))  # type: ignore[call-overload]
-        elif self.offset < 0:
-            self.offset = int(result.get("offset", 0))  # type: ignore[call-overload]
-        for one in result.get("publications", ()):  # type: ignore[attr-defined]
-            self._got(one["offset"])
-        self._epoch = str(result["epoch"])
+    def _followed(self, result: Followed) -> None:
+        if self.offset < 0 or not result.recovered:
+            self._flock.refused += self.offset >= 0
+            self.offset = result.offset
+        for one in result.publications:
+            self._got(one.offset)
+        self._epoch = result.epoch
         self._tries = 0
         self.up = True
 
@@ -214,3 +168,26 @@ def allow_files(count: int) -> None:
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     assert hard >= count, f"the hard limit of open files is {hard}; raise it with ulimit -Hn"
     resource.setrlimit(resource.RLIMIT_NOFILE, (count, hard))
+
+
+async def obey() -> None:
+    """Do what the lines on standard input say, one after the other, and answer each with a line."""
+    told = json.loads(sys.stdin.readline())
+    flock = Flock([Door(*door) for door in told["doors"]], [tuple(one) for one in told["tokens"]])
+    while line := await asyncio.to_thread(sys.stdin.readline):
+        command, *rest = json.loads(line)
+        answer: dict[str, object] = {}
+        if command == "gather":
+            await flock.gather(*rest)
+        elif command == "cut":
+            flock.cut()
+        elif command == "back":
+            answer = await flock.back(*rest)
+        sys.stdout.write(json.dumps(answer) + "\n")
+        sys.stdout.flush()
+    await flock.leave()
+
+
+if __name__ == "__main__":
+    os.nice(NICE)
+    asyncio.run(obey())

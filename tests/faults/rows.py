@@ -4,6 +4,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from tests.bench.stays import DUPLICATED, FORGED, LEAKED, LOST, REFUSED, REORDERED, Fault
@@ -28,7 +29,10 @@ class Row:
     faults: list[Fault] = field(default_factory=list)
     figures: dict[str, str] = field(default_factory=dict)
     missed: list[str] = field(default_factory=list)
+    crowds: list[Crowd] = field(default_factory=list)
     began: float = field(default_factory=time.monotonic)
+    at: str = field(default_factory=lambda: datetime.now(UTC).isoformat(timespec="seconds"))
+    """When it began, by the clock."""
 
     def messages(self, short: int = 600, whole: int = 100_000) -> int:
         """Return how many messages to have acknowledged."""
@@ -36,13 +40,24 @@ class Row:
 
     @property
     def rooms(self) -> int:
-        """How many rooms to fill: enough that so many messages pass in a bearable time."""
-        return 8 if self.short else 24
+        """How many rooms to fill: in the whole set as many as keep the services busy, with two in each who talk."""
+        return 8 if self.short else 128
+
+    @property
+    def seconds(self) -> float:
+        """How long it takes up to now."""
+        return time.monotonic() - self.began
+
+    def progress(self) -> str:
+        """Return how far it is."""
+        heard = sum(one.acknowledged for one in self.crowds)
+        return f"  {self.name}: {heard:,} acknowledged after {self.seconds:.0f} s"
 
     def crowd(self, stage: Stage, **options: Any) -> Crowd:
         """Return a crowd on a stage, to be entered; `options` are those of a crowd."""
         doors = options.pop("doors", stage.fleet.doors)
-        return Crowd(doors, stage.logs, options.pop("rooms", self.rooms), **options)
+        self.crowds.append(Crowd(doors, stage.logs, options.pop("rooms", self.rooms), **options))
+        return self.crowds[-1]
 
     def figure(self, what: str, value: object) -> None:
         """Tell something measured."""
@@ -71,11 +86,4 @@ class Row:
         """Return what came of it in one line."""
         words = [f"acknowledged {self.acknowledged}", *(f"{kind} {self.counted[kind]}" for kind in KINDS)]
         words += [f"{kind} {self.counted[kind]}" for kind in OTHERS if self.counted[kind]]
-        return f"{self.name}: {', '.join(words)}, {time.monotonic() - self.began:.0f} s"
-
-
-def total(rows: list[Row]) -> str:
-    """Return the sum over rows, as the last line tells it."""
-    counted = sum((row.counted for row in rows), Counter[str]())
-    parts = [f"acknowledged {sum(row.acknowledged for row in rows)}", *(f"{kind} {counted[kind]}" for kind in KINDS)]
-    return ", ".join(parts)
+        return f"{self.name}: {', '.join(words)}, {self.seconds:.0f} s"

@@ -8,7 +8,7 @@ import contextlib
 import signal
 import time
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -95,10 +95,11 @@ class Stage:
         return time.monotonic() - began
 
     @contextlib.asynccontextmanager
-    async def failing(self, name: str, failpoint: str, halt_seconds: float) -> AsyncIterator[None]:
-        """Have a failpoint set in one service, whose processes are started again or woken up after `halt_seconds`."""
+    async def failing(self, name: str, failpoint: str, halts: Sequence[float]) -> AsyncIterator[None]:
+        """Have a failpoint set in one service, whose processes are started again, or woken up after the seconds of
+        `halts`: one after the other, and then the last one for each."""
         await self.renewed(name, FAILPOINT=failpoint)
-        keeper = asyncio.create_task(self._keep(halt_seconds))
+        keeper = asyncio.create_task(self._keep(halts))
         try:
             yield
         finally:
@@ -109,9 +110,10 @@ class Stage:
             await self.renewed(name, FAILPOINT="")
             await self.ready()
 
-    async def _keep(self, halt_seconds: float) -> None:
+    async def _keep(self, halts: Sequence[float]) -> None:
         """Do what an orchestrator does, and wake up what was stopped; for ever."""
         stopped: dict[int, float] = {}
+        woken = self.halts.total()
         seen: dict[str, set[int]] = {name: set() for name in self.fleet.services}
         while True:
             for name, service in self.fleet.services.items():
@@ -124,7 +126,7 @@ class Stage:
                 if seen[name] - pids - {service.pid}:
                     self.restarts[name] += len(seen[name] - pids)  # gunicorn has started another worker
                 seen[name] = pids
-                self._wake(name, pids, stopped, halt_seconds)
+                self._wake(name, pids, stopped, halts[min(self.halts.total() - woken, len(halts) - 1)])
             await asyncio.sleep(LOOK_SECONDS)
 
     def _wake(self, name: str, pids: set[int], stopped: dict[int, float], halt_seconds: float) -> None:

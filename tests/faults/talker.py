@@ -9,56 +9,56 @@ import itertools
 import json
 import time
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import httpx
-import msgspec
-import websockets
 
 from tests.bench.clients import Account, http, new_message_id
 from tests.bench.fleet import Door
 from tests.bench.history import Acknowledged, Event, Received, Recovery
+from tests.faults.replies import EXPIRED, Followed, Push, Refused, Reply, decode
+from tests.faults.wire import Wire
 
 ANSWER_SECONDS = 5.0
 """How long an answer may take before the connection is given up, as SDKs do it."""
-PAUSE_SECONDS = 0.05
+PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.05, 0.8
+"""Between two attempts; doubled with each that fails, as clients are asked to do it."""
 PATIENCE_SECONDS = 900.0
 """How long one message is repeated; longer than the longest outage."""
 SILENCE_SECONDS = 20.0
 """Silence of the server, beyond its ping interval, after which it is taken for dead."""
-EXPIRED = 109
-TEMPORARY = {100: False, EXPIRED: True, 111: True, 503: True}
-_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True)
+class _Gap:
+    """What a recovery gave, as it came."""
+
+    asked: int
+    granted: bool
+    events: Sequence[bytes]
 
 
 class Gone(Exception):
     """The connection ended, or is not to be used any more."""
 
 
-class Refused(Exception):
-    """A command was answered no."""
-
-    def __init__(self, error: dict[str, Any]) -> None:
-        super().__init__(f"{error['code']} {error.get('message')}")
-        self.code: int = error["code"]
-        self.temporary = bool(error.get("temporary")) or TEMPORARY.get(self.code, False)
-
-
-class Talker:
+class Talker(Wire):
     """One user's connection to one room, from `enter` to `leave`."""
 
     def __init__(self, account: Account, doors: Sequence[Door], turn: int) -> None:
         """`doors` are the gateways, of which the one at `turn` comes first."""
+        super().__init__()
         self.account = account
         self.doors = list(doors)
         self.turn = turn
         self.room = ""
         self.after: int | None = None
         self.offset = 0
-        self.events: list[Event] = []
-        self.recoveries: list[Recovery] = []
+        self.events: list[bytes] = []
+        """What it was given, undecoded."""
+        self.recoveries: list[_Gap] = []
         self.acknowledged: list[Acknowledged] = []
         self.offered: dict[str, float] = {}
         """Id of each message to when it was sent first."""
@@ -68,6 +68,9 @@ class Talker:
         """When something was asked that was refused, and how many seconds the refusal took."""
         self.closes: Counter[int] = Counter()
         """Codes with which connections ended; 1006 without a word."""
+        self.lost: Counter[int] = Counter()
+        """The same of those on which it followed its room, unless somebody called `cut`; of those that it gave up
+        itself the reason: 0 for no answer, or the code with which it was unsubscribed."""
         self.waits: list[float] = []
         """Seconds from a loss of the connection until the room was followed again."""
         self.unsubscribed: list[int] = []
@@ -75,13 +78,15 @@ class Talker:
         self._epoch = ""
         self._ids = itertools.count(1)
         self._subscribing = 0
-        self._answers: dict[int, asyncio.Future[Any]] = {}
-        self._socket: websockets.ClientConnection | None = None
+        self._answers: dict[int, asyncio.Future[Reply]] = {}
         self._up = asyncio.Event()
+        self._shaken = asyncio.Event()
         self._leaving = False
         self._lost_at = 0.0
         self._life: asyncio.Task[None] | None = None
         self._heard_at = time.monotonic()
+        self._over: asyncio.Future[int] | None = None
+        """The end of the present connection: its code."""
 
     @property
     def up(self) -> bool:
@@ -104,8 +109,8 @@ class Talker:
 
     def cut(self) -> None:
         """Break the connection without a word."""
-        if self._socket is not None:
-            self._socket.transport.abort()
+        self._down()
+        self.abort()
 
     async def say(self, text: str = "", key: str = "") -> Acknowledged:
         """Send a message, under one id until it is acknowledged."""
@@ -119,13 +124,12 @@ class Talker:
     async def insist(self, method: str, **body: Any) -> Any:
         """Call a method until it is answered; raise `Refused` when the answer is no for good."""
         until = time.monotonic() + PATIENCE_SECONDS
-        while time.monotonic() < until:
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    await self._up.wait()
-            except TimeoutError:
+        pause = PAUSE_SECONDS
+        while (began := time.monotonic()) < until:
+            if not self.up:
+                await asyncio.wait({up := asyncio.ensure_future(self._up.wait())}, timeout=ANSWER_SECONDS)
+                up.cancel()
                 continue
-            began = time.monotonic()
             try:
                 return await self.call(method, **body)
             except Refused as refused:
@@ -135,34 +139,29 @@ class Talker:
                     raise
             except Gone:
                 self.refusals[0] += 1
-            await asyncio.sleep(PAUSE_SECONDS)
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
         raise AssertionError(f"{method} was not answered in {PATIENCE_SECONDS:g} s: {self.refusals}, {self.closes}")
 
     async def call(self, method: str, **body: Any) -> Any:
         """Call an RPC method once; raise `Refused`, or `Gone` when there is no answer."""
-        return (await self._ask(rpc={"method": method, "data": body}))["rpc"]["data"]
+        reply = await self._ask(rpc={"method": method, "data": body})
+        assert reply.rpc is not None, reply
+        return reply.rpc["data"]
 
-    def received(self) -> Received:
-        """Return what it was given, for the judge."""
+    def received(self, event: Callable[[bytes], Event]) -> Received:
+        """Return what it was given, for the judge; `event` decodes one."""
         assert self.after is not None, f"{self.account.name} never followed the room: {self.refused_forever}"
-        return Received(self.account.name, self.after, self.events, recoveries=self.recoveries, user=self.account.id)
+        recoveries = [Recovery(one.asked, one.granted, [event(raw) for raw in one.events]) for one in self.recoveries]
+        events = [event(raw) for raw in self.events]
+        return Received(self.account.name, self.after, events, recoveries=recoveries, user=self.account.id)
 
     # Inside.
 
     async def _live(self) -> None:
         while not self._leaving:
             door = self.doors[self.turn % len(self.doors)]
-            code = 0
-            try:
-                async with asyncio.timeout(ANSWER_SECONDS):
-                    self._socket = await websockets.connect(
-                        door.websocket_url, proxy=None, compression=None, ping_interval=None, max_size=None
-                    )
-                code = await self._converse(self._socket)
-            except (OSError, TimeoutError, websockets.InvalidHandshake, websockets.InvalidMessage):
-                pass  # nobody is there
-            finally:
-                self._lost()
+            code = await self._converse(door.websocket_url)
             if code:
                 self.closes[code] += 1
             if self._leaving:
@@ -170,34 +169,61 @@ class Talker:
             self.turn += 1
             await asyncio.sleep(PAUSE_SECONDS)
 
-    async def _converse(self, socket: websockets.ClientConnection) -> int:
-        """Enter and read until the connection ends; return the code of its end."""
-        greeting = asyncio.create_task(self._greet())
-        watch = asyncio.create_task(self._watch(socket))
+    async def _converse(self, url: str) -> int:
+        """Connect, enter and read until the connection ends; return the code of its end, 0 when there never was one."""
+        over = self._over = asyncio.get_running_loop().create_future()
+        self._shaken.clear()
         try:
-            async for frame in socket:
-                self._heard_at = time.monotonic()
-                for line in str(frame).split("\n"):
-                    self._take(_decode(line))
-        except websockets.ConnectionClosed:
-            pass  # its code is returned
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self.connect(url)
+        except (OSError, TimeoutError):
+            return 0  # nobody is there
+        if self._leaving:
+            self.abort()
+        tasks = [asyncio.create_task(self._greet()), asyncio.create_task(self._watch())]
+        try:
+            code = await over
         finally:
-            for task in (greeting, watch):
+            for task in tasks:
                 task.cancel()
-            socket.transport.abort()
-            await asyncio.gather(greeting, watch, return_exceptions=True)
-        return socket.close_code or 1006
+            await asyncio.gather(*tasks, return_exceptions=True)
+        return code if self._shaken.is_set() else 0
 
-    async def _watch(self, socket: websockets.ClientConnection) -> None:
+    def opened(self) -> None:
+        """Go on with the greeting."""
+        self._shaken.set()
+
+    def ended(self, code: int) -> None:
+        """Tell everybody who waits."""
+        self.lost[code] += self.up
+        self._down()
+        for future in self._answers.values():
+            if not future.done():
+                future.set_exception(Gone())
+                future.exception()  # whoever waited hears of it; nobody else has to
+        assert self._over is not None, "not connected"
+        self._over.set_result(code)
+
+    def _give_up(self, reason: int) -> None:
+        self.lost[reason] += self.up
+        self.cut()
+
+    def _down(self) -> None:
+        if self._up.is_set():
+            self._lost_at = time.monotonic()
+            self._up.clear()
+
+    async def _watch(self) -> None:
         """Give up a server that says nothing for long: a stopped process keeps its sockets open."""
         self._heard_at = time.monotonic()
         while time.monotonic() - self._heard_at < SILENCE_SECONDS:
             await asyncio.sleep(1)
-        socket.transport.abort()
+        self._give_up(0)
 
     async def _greet(self) -> None:
-        assert self._socket is not None
         try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                await self._shaken.wait()
             await self._ask(connect={"token": self.account.access})
             if self.after is None:
                 await self._ask(rpc={"method": "room.join", "data": {"room": self.room}})
@@ -208,7 +234,7 @@ class Talker:
             elif not refused.temporary:
                 self.refused_forever = str(refused)
             self.cut()
-        except (Gone, websockets.ConnectionClosed):
+        except (Gone, TimeoutError):
             self.cut()
 
     async def _follow(self) -> None:
@@ -228,76 +254,62 @@ class Talker:
             found = answer.json()
             self.account = replace(self.account, access=found["access_token"], refresh=found["refresh_token"])
 
-    async def _ask(self, **command: Any) -> Any:
+    async def _ask(self, **command: Any) -> Reply:
+        if self.transport is None:
+            raise Gone
         number = next(self._ids)
         future = self._answers[number] = asyncio.get_running_loop().create_future()
         if "subscribe" in command:
             self._subscribing = number
+        self.write(json.dumps({"id": number, **command}).encode())
         try:
-            if self._socket is None:
-                raise Gone
-            await self._socket.send(json.dumps({"id": number, **command}))
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await future
         except TimeoutError:
-            self.cut()
-            raise Gone from None
-        except websockets.ConnectionClosed:
+            self._give_up(0)
             raise Gone from None
         finally:
             self._answers.pop(number, None)
 
-    def _take(self, reply: dict[str, Any]) -> None:
-        if not reply:
-            self._pong()
-        elif "push" in reply:
-            self._pushed(reply["push"])
+    def line(self, line: bytes) -> None:
+        """Take a reply."""
+        self._heard_at = time.monotonic()
+        reply = decode(line)
+        if reply.push is not None:
+            self._pushed(reply.push)
+        elif not reply.id:
+            self.write(b"{}")  # a ping
         else:
-            if reply["id"] == self._subscribing and "subscribe" in reply:
-                self._followed(reply["subscribe"])  # at once: what follows in the frame is live
-            future = self._answers.get(reply["id"])
+            if reply.subscribe is not None and reply.id == self._subscribing:
+                self._followed(reply.subscribe)  # at once: what follows in the frame is live
+            future = self._answers.get(reply.id)
             if future is not None and not future.done():
-                if "error" in reply:
-                    future.set_exception(Refused(reply["error"]))
+                if reply.error is not None:
+                    future.set_exception(Refused(reply.error))
                 else:
                     future.set_result(reply)
 
-    def _pong(self) -> None:
-        assert self._socket is not None
-        pong = asyncio.create_task(self._socket.send("{}"))
-        pong.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def _followed(self, result: dict[str, Any]) -> None:
-        self._epoch = result["epoch"]
-        events = [one["data"] for one in result.get("publications", ())]
+    def _followed(self, result: Followed) -> None:
+        self._epoch = result.epoch
         if self.after is None:
-            self.after = self.offset = result.get("offset", 0)
+            self.after = self.offset = result.offset
         else:
-            self.recoveries.append(Recovery(self.offset, bool(result.get("recovered")), events))
+            events = [bytes(one.data) for one in result.publications]
+            self.recoveries.append(_Gap(self.offset, result.recovered, events))
             self.events += events
-            if not result.get("recovered"):
-                self.offset = result.get("offset", 0)
+            if not result.recovered:
+                self.offset = result.offset
             elif events:
-                self.offset = events[-1]["offset"]  # the result's offset is the one that was asked for
+                self.offset = result.publications[-1].offset  # the result's offset is the one that was asked for
             self.waits.append(time.monotonic() - self._lost_at)
         self._up.set()
 
-    def _pushed(self, push: dict[str, Any]) -> None:
-        if push.get("channel") != f"room:{self.room}":
+    def _pushed(self, push: Push) -> None:
+        if push.channel != f"room:{self.room}":
             return  # the user's own channel tells of other things
-        if "pub" in push:
-            self.events.append(push["pub"]["data"])
-            self.offset = push["pub"]["offset"]
-        elif "unsubscribe" in push:
-            self.unsubscribed.append(push["unsubscribe"].get("code", 0))
-            self.cut()  # the plainest way to recover
-
-    def _lost(self) -> None:
-        if self._up.is_set():
-            self._lost_at = time.monotonic()
-            self._up.clear()
-        self._socket = None
-        for future in self._answers.values():
-            if not future.done():
-                future.set_exception(Gone())
-                future.exception()  # whoever waited hears of it; nobody else has to
+        if push.pub is not None:
+            self.events.append(bytes(push.pub.data))
+            self.offset = push.pub.offset
+        elif push.unsubscribe is not None:
+            self.unsubscribed.append(push.unsubscribe.get("code", 0))
+            self._give_up(self.unsubscribed[-1])  # the plainest way to recover

@@ -1,6 +1,5 @@
 """The disk under NATS: the power goes while everybody talks, and there is no room left."""
 
-import asyncio
 import signal
 import time
 from asyncio import to_thread
@@ -28,7 +27,7 @@ pytestmark = [pytest.mark.timeout(1800), pytest.mark.short]
 @pytest.fixture
 def disk(tmp_path: Path) -> Iterator[Disk]:
     """A disk for the store of NATS, mounted."""
-    made = Disk(tmp_path / "disk.img", tmp_path / "nats" / "store").make(512)
+    made = Disk(tmp_path / "disk.img", tmp_path / "nats" / "store").make(1024)
     made.mount()
     yield made
     made.remove()
@@ -44,10 +43,10 @@ def by_default(directory: Path) -> Path:
     return file
 
 
-async def power_cut(crowd: Crowd, server: NatsServer, disk: Disk, seconds: float) -> Disk:
-    """Have everybody talk for some seconds, then cut the power of NATS; return the disk as it is found afterwards."""
-    crowd.send(1_000_000)
-    await asyncio.sleep(seconds)  # the talk before the cut
+async def power_cut(crowd: Crowd, server: NatsServer, disk: Disk, messages: int) -> Disk:
+    """Cut the power of NATS in the midst of the talk; return the disk as it is found afterwards."""
+    crowd.send()
+    await crowd.more(messages, "before the cut")
     processes.kill(server.pid, signal.SIGSTOP)  # at once: nothing is acknowledged while the disk is copied
     found = await to_thread(disk.cut, disk.image.with_name("found.img"))
     await to_thread(server.kill)
@@ -62,14 +61,15 @@ async def test_power_cut(row: Row, disk: Disk, enter: Enter, tmp_path: Path) -> 
     with Stage(tmp_path, NatsServer(tmp_path / "nats")) as stage:
         assert isinstance(stage.nats, NatsServer)
         crowd = await enter(stage)
-        found = await power_cut(crowd, stage.nats, disk, 6 if row.short else 120)
+        messages = row.messages(short=1_500)
+        found = await power_cut(crowd, stage.nats, disk, messages)
         try:
             row.figure("acknowledged before the cut", crowd.acknowledged)
             await to_thread(stage.nats.start)
             row.figure("first acknowledgement after (s)", await crowd.hear(1, "after the cut"))
             await crowd.hear(100, "after the cut")
             crowd.enough = True
-            row.judge(await crowd.finish(), 500)
+            row.judge(await crowd.finish(), messages)
         finally:
             found.remove()
 
@@ -80,7 +80,7 @@ async def test_power_cut_by_default(row: Row, disk: Disk, enter: Enter, tmp_path
     with Stage(tmp_path, NatsServer(tmp_path / "nats", config=by_default(tmp_path))) as stage:
         assert isinstance(stage.nats, NatsServer)
         crowd = await enter(stage)
-        found = await power_cut(crowd, stage.nats, disk, 6)
+        found = await power_cut(crowd, stage.nats, disk, 3_000)
         try:
             acknowledged = crowd.acknowledged
             for service in stage.fleet.services.values():
@@ -97,9 +97,10 @@ async def test_power_cut_by_default(row: Row, disk: Disk, enter: Enter, tmp_path
 async def test_disk_full(row: Row, enter: Enter, tmp_path: Path) -> None:
     """There is no room for the log: senders are told so within seconds, nobody is disconnected; with room and a restart
     of NATS everything goes on, and what was acknowledged is there."""
-    with small(tmp_path / "nats" / "store", "24m") as place, Stage(tmp_path, NatsServer(tmp_path / "nats")) as stage:
+    size = "24m" if row.short else "256m"
+    with small(tmp_path / "nats" / "store", size) as place, Stage(tmp_path, NatsServer(tmp_path / "nats")) as stage:
         assert isinstance(stage.nats, NatsServer)
-        messages = row.messages(whole=10_000)
+        messages = row.messages()
         crowd = await enter(stage)
         crowd.send(messages // 2)
         await crowd.hear(50, "before")
@@ -117,6 +118,6 @@ async def test_disk_full(row: Row, enter: Enter, tmp_path: Path) -> None:
         await to_thread(stage.nats.restart)
         row.figure("first acknowledgement after the restart (s)", await crowd.hear(1, "with room and a restart"))
         crowd.pause = 0.0
-        row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+        row.bar("sockets lost", float(crowd.lost), 0)
         row.judge(await crowd.finish(), messages)
         await stage.ready()

@@ -24,9 +24,14 @@ PLACES = (
     "chat archive.stored",
 )
 """Service and place, in the order in which a message comes to them."""
+TIMES = {"gateway-1": (2, 20), "chat": (3, 10)}
+"""How often a service is to come there, in the short set and in the whole one; of a gateway twice as often, for half of
+the messages go through it. Those that come back send commands, too."""
 ARCHIVE_EVERY = 2, 50
-"""The archive takes what came within a tenth of a second at once, so its places are come to seldom: in the short set,
-and in the whole one."""
+"""The archive takes what came within a tenth of a second at once, so its places are come to seldom: each how many
+arrivals, in the short set and in the whole one."""
+HALTS = {False: (10.0, 2.0), True: (1.5,)}
+"""Seconds of the first halt and of all others, by whether the set is the short one."""
 MOST_STALLED = 10.0
 """Seconds without an acknowledgement after a process was killed; it has to start again meanwhile."""
 
@@ -46,13 +51,13 @@ async def test_at(row: Row, stage: Stage, enter: Enter, action: str, place: str)
     Nothing is lost or doubled: people see a pause, or are connected anew and told what they missed."""
     name, _, failpoint = place.partition(" ")
     messages = row.messages(short=300)
-    every = messages // (3 if name == "chat" else 2)  # those that come back send commands, too
+    halts = HALTS[row.short]
+    every = messages // TIMES[name][not row.short]
     if failpoint.startswith("archive"):
-        every = ARCHIVE_EVERY[0 if row.short else 1]
-    halt = 1.5 if row.short else 10.0
+        every = ARCHIVE_EVERY[not row.short]
     crowd = await enter(stage, sticky=True)
     before = stage.restarts[name] + stage.halts[name]
-    async with stage.failing(name, f"{failpoint}:{action}:{every}", halt):
+    async with stage.failing(name, f"{failpoint}:{action}:{every}", halts):
         began = time.monotonic()
         crowd.send(messages)
         await crowd.said()
@@ -61,6 +66,6 @@ async def test_at(row: Row, stage: Stage, enter: Enter, action: str, place: str)
     verdict = await crowd.finish()
     row.figure("times", times)
     row.figure("reconnects", sum(crowd.closes().values()))
-    row.bar("longest pause (s)", stall, MOST_STALLED + (halt if action == "stop" else 0))
+    row.bar("longest pause (s)", stall, MOST_STALLED + (max(halts) if action == "stop" else 0))
     row.judge(verdict, messages)
     assert times, f"{failpoint} was never come to"

@@ -8,6 +8,7 @@ import pytest
 
 from tests.bench import processes
 from tests.bench.clients import eventually, new_message_id
+from tests.bench.history import Acknowledged
 from tests.bench.nats import NatsServer
 from tests.bench.roomlog import set_duplicate_window
 from tests.faults.conftest import Enter
@@ -18,6 +19,8 @@ from tests.faults.talker import Talker
 
 ANSWERED = 2.0
 """Seconds in which a send is answered, with `unavailable` while NATS is away."""
+REPEATED = 5
+"""Messages of each sender that are repeated after the outage though they were acknowledged before it."""
 BACK = 10.0
 """Seconds from the return of NATS to the next acknowledgement."""
 
@@ -37,20 +40,37 @@ async def away(row: Row, crowd: Crowd, seconds: float, messages: int) -> None:
     row.figure("refusals meanwhile", crowd.refusals()[503] - refused)
 
 
+async def repeated(row: Row, last: dict[Talker, list[Acknowledged]]) -> int:
+    """Have those who were acknowledged right before the outage repeat that, as if they had never heard of it; return
+    how many were given another receipt than the first time."""
+
+    async def other(one: Talker, said: list[Acknowledged]) -> int:
+        asked = [await one.insist("message.send", room=one.room, id=it.id, text=f"text of {it.id}") for it in said]
+        return sum(receipt["offset"] != it.offset for receipt, it in zip(asked, said, strict=True))
+
+    found = await asyncio.gather(*(other(one, said) for one, said in last.items()))
+    row.figure("repeated after the outage", sum(map(len, last.values())))
+    return sum(found)
+
+
 @pytest.mark.parametrize("seconds", [pytest.param(10, marks=pytest.mark.short), 60, 130, 660])
 async def test_nats_dead_for(row: Row, stage: Stage, enter: Enter, seconds: int) -> None:
     """NATS is killed and stays away: sockets stay, sends are answered `unavailable` within two seconds, and after its
-    return everything goes on by itself. Users see messages that are pending."""
+    return everything goes on by itself; what was acknowledged before and is repeated now is stored once, whatever the
+    length of the outage. Users see messages that are pending."""
     assert isinstance(stage.nats, NatsServer)
     messages = row.messages()
     crowd = await enter(stage)
     crowd.send(messages // 2)
-    await crowd.hear(50, "before")
+    await crowd.more(messages // 4, "before")
     await asyncio.to_thread(stage.nats.kill)
+    last = {one: list(one.acknowledged[-REPEATED:]) for one in crowd.senders}
     await away(row, crowd, seconds, messages - messages // 2)
     await asyncio.to_thread(stage.nats.start)
     row.bar("first acknowledgement after (s)", await crowd.hear(1, "after NATS is back"), BACK)
-    row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+    await crowd.said()
+    row.bar("sockets lost", float(crowd.lost), 0)
+    row.bar("repeated, and given another receipt", float(await repeated(row, last)), 0)
     row.judge(await crowd.finish(), messages)
     row.bar("ready again (s)", await stage.ready(), BACK)
 
@@ -63,14 +83,14 @@ async def test_nats_halted(row: Row, stage: Stage, enter: Enter) -> None:
     messages = row.messages()
     crowd = await enter(stage)
     crowd.send(messages // 2)
-    await crowd.hear(50, "before")
+    await crowd.more(messages // 4, "before")
     processes.kill(stage.nats.pid, signal.SIGSTOP)
     try:
         await away(row, crowd, 8 if row.short else 30, messages - messages // 2)
     finally:
         processes.kill(stage.nats.pid, signal.SIGCONT)
     row.bar("first acknowledgement after (s)", await crowd.hear(1, "after NATS goes on"), BACK)
-    row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+    row.bar("sockets lost", float(crowd.lost), 0)
     row.judge(await crowd.finish(), messages)
     await stage.ready()
 
@@ -81,7 +101,7 @@ async def test_chat_halted(row: Row, stage: Stage, enter: Enter) -> None:
     messages = row.messages()
     crowd = await enter(stage)
     crowd.send(messages // 2)
-    await crowd.hear(50, "before")
+    await crowd.more(messages // 4, "before")
     halted = 6 if row.short else 30
     processes.kill(stage.service("chat").pid, signal.SIGSTOP)
     try:
@@ -90,7 +110,7 @@ async def test_chat_halted(row: Row, stage: Stage, enter: Enter) -> None:
         processes.kill(stage.service("chat").pid, signal.SIGCONT)
     row.bar("first acknowledgement after (s)", await crowd.hear(1, "after it goes on"), BACK)
     row.bar("backlog gone after (s)", await crowd.hear(200, "after it goes on"), 2.0 * halted)
-    row.bar("sockets lost", float(sum(crowd.closes().values())), 0)
+    row.bar("sockets lost", float(crowd.lost), 0)
     row.judge(await crowd.finish(), messages)
 
 
@@ -101,7 +121,7 @@ async def test_retries_after_the_duplicate_window(row: Row, stage: Stage, enter:
     assert isinstance(stage.nats, NatsServer)
     window = 2
     await set_duplicate_window(stage.nats.url, stage.nats.passwords["operator"], window)
-    each = row.messages(short=320, whole=9_600) // (2 * row.rooms)
+    each = -(-row.messages(short=320) // (2 * row.rooms))  # rounded up
     crowd = await enter(stage)
 
     async def say_all(keys: dict[str, list[str]]) -> dict[str, int]:

@@ -53,10 +53,9 @@ async def test_who_waits_after_a_refusal_goes_on(ring: Ring, entered: Open) -> N
         pass
 
     async def served() -> bool:
-        await asyncio.sleep(0.3)  # as the error asks for
         return "rpc" in await one.ask(rpc=ECHO)
 
-    await eventually(served, "it is served again")
+    await eventually(served, "it is served again", every=0.3)  # it waits, as the error asks for
 
 
 async def test_a_user_has_so_many_connections_on_all_gateways(ring: Ring, frames: Open) -> None:
