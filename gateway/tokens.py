@@ -9,6 +9,7 @@ team's own backend: HS256, HS384 or HS512 against one secret of our settings, wi
 import base64
 import binascii
 import math
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -129,7 +130,7 @@ def verify(token: str, keys: Mapping[str, jwt.PyJWK], rules: Rules) -> Identity:
         access = _access.decode(_JWS.decode(token, key, algorithms=[key.algorithm_name]))
     except (jwt.PyJWTError, msgspec.DecodeError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise BadToken(type(error).__name__) from None
-    return _identity(access, name, rules, time.time())
+    return _identity(access, sys.intern(name), rules, time.time())  # each connection keeps it: one text for all
 
 
 def _header(token: str) -> dict[str, Any]:
