@@ -33,6 +33,7 @@ from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.server_api import ServerAPI
 from gateway.settings import GatewaySettings
+from gateway.turnstile import Turnstile
 from protocol.names import new_id
 
 SERVICE = "gateway"
@@ -133,6 +134,7 @@ def create(settings: GatewaySettings) -> FastAPI:
     )
     app.state.leave = drain.leave
     app.state.doorman = Doorman(settings, drain)
+    app.state.turnstile = Turnstile()
     server_api.add_to(app)
     endpoints.add_to(app, settings, drain)
     return app

@@ -210,7 +210,7 @@ start_at_zero(disconnects, *((str(code), cause_of(code)) for code in DISCONNECTS
 start_at_zero(commands, *((request, "0") for request in REQUESTS))
 # What the objective of sends counts against us: a first failure must be seen as an increase.
 start_at_zero(commands, *((request, error) for request in ("publish", "rpc") for error in ("100", "503")))
-start_at_zero(overflows, "outbox", "commands", "presence", "repair")
+start_at_zero(overflows, "outbox", "commands", "presence", "repair", "newcomers")
 start_at_zero(recoveries, "recovered", "not_recovered")
 start_at_zero(gaps, "seen", "repaired", "lost")
 start_at_zero(key_fetches, "ok", "failed")

@@ -154,6 +154,8 @@ class Http(PatientHttp):
 
     _stream: Stream | None = None
     _stopping = False
+    _inside = False
+    _said = b""
 
     def begin(self, codec: Codec, form: Form) -> Stream | None:
         """Return a stream for the response that is to be started, which must say `Connection: close`.
@@ -164,6 +166,20 @@ class Http(PatientHttp):
             return None
         self._stream = Stream(self.transport, codec, form)
         return self._stream
+
+    # For the turnstile.
+
+    def come_in(self) -> None:
+        """Go on with what was said."""
+        self._inside = True
+        said, self._said = self._said, b""
+        if not self.transport.is_closing():
+            self.transport.resume_reading()
+            self.data_received(said)
+
+    def turn_away(self) -> None:
+        """Be cut off."""
+        self.transport.abort()
 
     # Called by uvicorn and by the event loop.
 
@@ -187,7 +203,7 @@ class Http(PatientHttp):
 
     def _admitted(self, socket: Socket, key: bytes) -> bool:
         """Let the application's doorman answer the handshake, if it has one and he can; tell whether he did."""
-        state: Any = getattr(self.config.app, "state", None)
+        state = self._state
         doorman = getattr(state, "doorman", None)
         port = self.server[1] if self.server else 0
         if doorman is None or not doorman.admit(socket, key, self.url, self.headers, port, state):
@@ -195,13 +211,29 @@ class Http(PatientHttp):
         self.parser = None  # type: ignore[assignment]  # it holds this object, and both would wait for the collector
         return True
 
+    @property
+    def _state(self) -> Any:
+        """What the application holds, if it is the one of `app.py`."""
+        return getattr(self.config.app, "state", None)
+
     def on_message_begin(self) -> None:
         """Offer this protocol to the endpoint."""
         super().on_message_begin()
         self.scope["extensions"] = {EXTENSION: self}  # type: ignore[dict-item]
 
     def data_received(self, data: bytes) -> None:
-        """Take no more requests behind that of a stream: uvicorn would queue them, and not see the client leave."""
+        """Take no more requests behind that of a stream: uvicorn would queue them, and not see the client leave.
+
+        Who speaks for the first time may have to wait for others who did.
+        """
+        if not self._inside:
+            turnstile = getattr(self._state, "turnstile", None)
+            if turnstile is not None and not turnstile.may_pass(self):
+                if not self.transport.is_closing():
+                    self._said = data
+                    self.transport.pause_reading()
+                return
+            self._inside = True
         if self._stream is None:
             super().data_received(data)
 
