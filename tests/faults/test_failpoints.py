@@ -27,9 +27,11 @@ PLACES = (
 TIMES = {"gateway-1": (2, 20), "chat": (3, 10)}
 """How often a service is to come there, in the short set and in the whole one; of a gateway twice as often, for half of
 the messages go through it. Those that come back send commands, too."""
-ARCHIVE_EVERY = 2, 50
-"""The archive takes what came within a tenth of a second at once, so its places are come to seldom: each how many
+ARCHIVE_EVERY = 2, 10
+"""The archive takes what came within a quarter of a second at once, so its places are come to seldom: each how many
 arrivals, in the short set and in the whole one."""
+ARCHIVE_SHORT = 1500
+"""Messages of its rows in the short set, so that they are not over before the second batch."""
 HALTS = {False: (10.0, 2.0), True: (1.5,)}
 """Seconds of the first halt and of all others, by whether the set is the short one."""
 MOST_STALLED = 10.0
@@ -50,11 +52,10 @@ async def test_at(row: Row, stage: Stage, enter: Enter, action: str, place: str)
     """A process is killed, or halted for seconds, at one step; it comes back, and comes to that step again and again.
     Nothing is lost or doubled: people see a pause, or are connected anew and told what they missed."""
     name, _, failpoint = place.partition(" ")
-    messages = row.messages(short=300)
+    archive = failpoint.startswith("archive")
+    messages = row.messages(short=ARCHIVE_SHORT if archive else 300)
     halts = HALTS[row.short]
-    every = messages // TIMES[name][not row.short]
-    if failpoint.startswith("archive"):
-        every = ARCHIVE_EVERY[not row.short]
+    every = ARCHIVE_EVERY[not row.short] if archive else messages // TIMES[name][not row.short]
     crowd = await enter(stage, sticky=True)
     before = stage.restarts[name] + stage.halts[name]
     async with stage.failing(name, f"{failpoint}:{action}:{every}", halts):
