@@ -12,8 +12,8 @@ from typing import Protocol
 
 from gateway import metrics
 
-EACH_TURN = 16
-"""Newcomers heard in one turn of the event loop: some 10 ms of work, with the connects of those before them."""
+EACH_TURN = 10
+"""Newcomers heard in one turn of the event loop: some 6 ms of work, with the connects of those before them."""
 MOST_WAITING = 20_000
 """Beyond it a newcomer is cut off. The deadline of a request's head comes before that (`chassis/patience.py`)."""
 
