@@ -109,9 +109,7 @@ class Archive:
             return False
         records = await self._log.read(position.sequence, self._settings.chat_archive_batch)
         if not records:
-            if self._missing == BEHIND and position.sequence >= self._seen.last:
-                self._missing = None
-                log.info("archive caught up", sequence=position.sequence)
+            self._reached(position.sequence)
             return False
         failpoints.reach("archive.consumed")
         stored = await self.store(position, records)
@@ -119,8 +117,17 @@ class Archive:
         metrics.archive_batches.labels("stored" if stored else "lost").inc()
         metrics.archive_position.set(records[-1].sequence if stored else position.sequence)
         metrics.archive_lag.set(max(0, self._seen.last - records[-1].sequence))
+        if not stored or len(records) == self._settings.chat_archive_batch:
+            return True
         # Below a whole batch it has caught up; the next one is cheaper per record when there are more in it.
-        return not stored or len(records) == self._settings.chat_archive_batch
+        self._reached(records[-1].sequence)
+        return False
+
+    def _reached(self, sequence: int) -> None:
+        """Take note that nothing behind `sequence` was in the log a moment ago."""
+        if self._missing == BEHIND and sequence >= self._seen.last:
+            self._missing = None
+            log.info("archive caught up", sequence=sequence)
 
     async def _look(self, position: Position) -> Position:
         """Compare archive, cached rooms and log; an empty archive is put at the beginning of the log."""
