@@ -101,10 +101,8 @@ class Methods:
 
     async def remove_member(self, user: User, client: str, ask: commands.MemberOfRoom) -> commands.Left | Refusal:
         """room.remove: the creator removes another; twice is as good as once."""
-        if not (is_id(ask.room) and is_id(ask.user)):
-            return BAD_MEMBER
-        decision, _ = await self._decide(
-            ask.room, client, lambda state: room.decide_remove(state, user, ask.user, self._time())
+        decision = await self._decide_about(
+            ask, client, lambda state: room.decide_remove(state, user, ask.user, self._time())
         )
         if isinstance(decision, Refusal):
             return decision
@@ -115,10 +113,8 @@ class Methods:
         self, user: User, client: str, ask: commands.MemberOfRoom
     ) -> commands.Readmitted | Refusal:
         """room.readmit: the creator puts back whom they removed; twice is as good as once."""
-        if not (is_id(ask.room) and is_id(ask.user)):
-            return BAD_MEMBER
-        decision, _ = await self._decide(
-            ask.room, client, lambda state: room.decide_readmit(state, user, ask.user, self._time())
+        decision = await self._decide_about(
+            ask, client, lambda state: room.decide_readmit(state, user, ask.user, self._time())
         )
         if isinstance(decision, Refusal):
             return decision
@@ -249,6 +245,12 @@ class Methods:
                     await moved.wait()
         except TimeoutError:
             raise Unavailable("the archive is behind the log") from None
+
+    async def _decide_about(self, ask: commands.MemberOfRoom, client: str, decide: Decide) -> Decision:
+        if not (is_id(ask.room) and is_id(ask.user)):
+            return BAD_MEMBER
+        decision, _ = await self._decide(ask.room, client, decide)
+        return decision
 
     async def _decide(self, name: str, client: str, decide: Decide) -> tuple[Decision, RoomState]:
         """Have `decide` decide on the room's state, and append the event it wants; return both, as they are then.

@@ -63,6 +63,7 @@ HOMES = {
         "auth_service/outbox.py",
         "auth_service/sessions.py",
         "chat_service/archive.py",
+        "chat_service/batches.py",
         "chat_service/queries.py",
     ),
     "starlette": ("chassis/app.py", "*/app.py", "*/endpoints.py", "auth_service/limits.py"),

@@ -103,6 +103,24 @@ async def test_the_archive_made_anew_knows_who_is_out(
     assert [row[1] for row in before["chat_removed"]] == ["bob"]
 
 
+async def test_who_came_back_and_left_in_one_batch_may_join_again(
+    replicas: Replicas, asker: Asker, nats: NatsServer, tmp_path: Path, database: str
+) -> None:
+    """The archive takes many events at once: one who is readmitted and leaves by itself is not out any more."""
+    first = replicas(CHAT_ARCHIVE_GATHER_SECONDS="2")
+    room = await hosted(asker, BOB)
+    await asker.ask(ADA, "room.remove", room=room, user="bob")
+    await archived(first, nats, tmp_path)
+    assert [row[1] for row in (await tables(database))["chat_removed"]] == ["bob"]
+    await asker.ask(ADA, "room.readmit", room=room, user="bob")
+    await asker.ask(BOB, "room.leave", room=room)
+    await archived(first, nats, tmp_path)
+    assert (await tables(database))["chat_removed"] == []
+    first.kill()
+    await asyncio.to_thread(first.start)  # what it knew is gone
+    assert "offset" in await asker.insist(BOB, "room.join", room=room)
+
+
 async def test_a_removal_and_a_message_race(replicas: Replicas, asker: Asker, nats: NatsServer, tmp_path: Path) -> None:
     """Whatever comes between: in the log there is nothing of the removed one after the removal."""
     replicas(), replicas()
