@@ -72,7 +72,7 @@ class CommandQueue:
                     batch = [one for one in map(self._perform, self._next_batch()) if one is not None]
                     await (batch[0] if len(batch) == 1 else asyncio.gather(*batch))
                     connection.commands_left(len(self._waiting))
-        except Exception:  # as above
+        except Exception:  # a fault of ours, here in a task of its own, ends this connection alone
             self._fail()
         finally:
             self.working = False
