@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from auth_service.settings import Settings
+from chassis.bus import Bus
 from tests.bench.nats import NatsServer
 from tests.bench.ports import free_port
 from tests.service.auth.running import Clock, Running, eventually
@@ -21,6 +22,20 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path}/auth.db"
     url: str = request.getfixturevalue("postgres").url()
     return url
+
+
+@pytest.fixture
+def nats(nats_server: Callable[..., NatsServer]) -> NatsServer:
+    """A running NATS with the permissions that ship."""
+    return nats_server()
+
+
+@pytest.fixture
+async def gateway(nats: NatsServer) -> AsyncIterator[Bus]:
+    """The connection of a gateway."""
+    settings = Settings(nats_url=nats.url, nats_password=nats.passwords["gateway"])
+    async with Bus(settings, "gateway") as bus:
+        yield bus
 
 
 @pytest.fixture

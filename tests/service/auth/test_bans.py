@@ -36,20 +36,6 @@ NEW = "another horse battery"
 
 
 @pytest.fixture
-def nats(nats_server: Callable[..., NatsServer]) -> NatsServer:
-    """A running NATS with the permissions that ship."""
-    return nats_server()
-
-
-@pytest.fixture
-async def gateway(nats: NatsServer) -> AsyncIterator[Bus]:
-    """The connection of a gateway."""
-    settings = Settings(nats_url=nats.url, nats_password=nats.passwords["gateway"])
-    async with Bus(settings, "gateway") as bus:
-        yield bus
-
-
-@pytest.fixture
 async def database(stored: Running) -> AsyncIterator[Database]:
     """The database of `stored`, as an operator's command opens it."""
     database = open_database(stored.settings)

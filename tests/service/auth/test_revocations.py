@@ -2,13 +2,11 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import msgspec
 import pytest
 
-from auth_service.settings import Settings
 from chassis.bus import Bus, Message, Unavailable
 from chassis.streams import Stream
 from protocol import subjects
@@ -18,20 +16,6 @@ from tests.service.auth.running import PASSWORD, Clock, Running, eventually, goo
 
 # nats-py 2.16 asks for the time in a way that Python 3.12 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:nats")
-
-
-@pytest.fixture
-def nats(nats_server: Callable[..., NatsServer]) -> NatsServer:
-    """A running NATS with the permissions that ship."""
-    return nats_server()
-
-
-@pytest.fixture
-async def gateway(nats: NatsServer) -> AsyncIterator[Bus]:
-    """The connection of a gateway."""
-    settings = Settings(nats_url=nats.url, nats_password=nats.passwords["gateway"])
-    async with Bus(settings, "gateway") as bus:
-        yield bus
 
 
 async def stored(gateway: Bus) -> list[dict[str, Any]]:

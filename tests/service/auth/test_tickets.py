@@ -1,7 +1,7 @@
 """Tickets: made over HTTP, redeemed once over NATS by a gateway."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
@@ -16,12 +16,6 @@ from tests.service.auth.running import Clock, Running, eventually, good, refused
 
 # nats-py 2.16 asks for the time in a way that Python 3.12 deprecates.
 pytestmark = pytest.mark.filterwarnings("ignore:datetime.datetime.utcnow:DeprecationWarning:nats")
-
-
-@pytest.fixture
-def nats(nats_server: Callable[..., NatsServer]) -> NatsServer:
-    """A running NATS with the permissions that ship."""
-    return nats_server()
 
 
 @pytest.fixture
