@@ -11,7 +11,8 @@ import pytest
 from tests.bench.beside import GatewayBeside
 from tests.bench.clients import Frames, eventually, guest
 from tests.bench.lossy import LossyProxy
-from tests.bench.walks import Walk, Walker, World
+from tests.bench.walker import Walker, World
+from tests.bench.walks import Walk
 from tests.soak.stage import NAMESPACE, Stage
 
 SEED = 20_261_122
