@@ -1,21 +1,25 @@
-"""What system tests share: two rings for all who break nothing, people and raw connections that leave with the test."""
+"""What system tests share: rings for all who leave them whole, people and raw connections that leave with the test."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
-from tests.bench.clients import Frames, guest
+from tests.bench.clients import Frames, eventually, guest
 from tests.bench.issuer import Issuer
 from tests.bench.people import Person, person
-from tests.bench.ring import Ring
+from tests.bench.ring import ROOT, Ring
+from tests.bench.server_api import KEY
+from tests.bench.users import SECRET, Crowd
 
 Enter = Callable[..., Awaitable[Person]]
 Open = Callable[..., Awaitable[Frames]]
 ONE_ADDRESS = {"AUTH_ADDRESS_GUEST_BURST": "0", "AUTH_ADDRESS_PASSWORD_BURST": "0"}
 """No limits per address: all the guests of the tests come from one."""
+QUIET = '\n[namespace.quiet]\nsubscribe = "anyone"\npublish = "subscriber"\n'
 
 
 @pytest.fixture(scope="session")
@@ -59,6 +63,41 @@ def strict_ring(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Ite
         yield ring.start()
     finally:
         ring.end()
+
+
+@pytest.fixture(scope="session")
+def api_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
+    """One running system with two gateway processes, the API, and the conformance suite's channels and `quiet:`."""
+    directory: Path = tmp_path_factory.mktemp("api")
+    channels = directory / "channels.toml"
+    channels.write_text((ROOT / "tests" / "conformance" / "channels.toml").read_text() + QUIET)
+    settings = {
+        "API_KEY": KEY,
+        "TOKEN_HMAC_SECRET": SECRET,
+        "CHANNELS_FILE": str(channels),
+        "GATEWAY_WORKERS": "2",
+        "LEASE_SECONDS": "3",
+    }
+    whole = Ring(directory / "data", settings)
+    try:
+        yield whole.start()
+    finally:
+        whole.end()
+
+
+@pytest_asyncio.fixture
+async def crowd(api_ring: Ring) -> AsyncIterator[Crowd]:
+    """Clients of `api_ring`; it is empty when the test begins."""
+    made = Crowd(api_ring)
+
+    async def empty() -> bool:
+        nodes = await made.nodes()
+        return len(nodes) == 2 and sum(node["num_clients"] for node in nodes) == 0
+
+    await eventually(empty, "the ring is empty and whole")
+    yield made
+    for somebody in made.all:
+        await somebody.leave()
 
 
 @pytest_asyncio.fixture
