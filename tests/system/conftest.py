@@ -13,10 +13,12 @@ from tests.bench.issuer import Issuer
 from tests.bench.people import Person, person
 from tests.bench.ring import ROOT, Ring
 from tests.bench.server_api import KEY
+from tests.bench.streamed import Streamed
 from tests.bench.users import SECRET, Crowd
 
 Enter = Callable[..., Awaitable[Person]]
 Open = Callable[..., Awaitable[Frames]]
+Come = Callable[..., Awaitable[Streamed]]
 ONE_ADDRESS = {"AUTH_ADDRESS_GUEST_BURST": "0", "AUTH_ADDRESS_PASSWORD_BURST": "0"}
 """No limits per address: all the guests of the tests come from one."""
 QUIET = '\n[namespace.quiet]\nsubscribe = "anyone"\npublish = "subscriber"\n'
@@ -111,6 +113,22 @@ async def enter() -> AsyncIterator[Enter]:
             return someone
 
         yield come
+
+
+@pytest_asyncio.fixture
+async def come() -> AsyncIterator[Come]:
+    """Have guests come in over HTTP: `await come(ring, "lines")`."""
+    async with AsyncExitStack() as stack:
+
+        async def one(ring: Ring, form: str = "lines", pong: bool = True, token: str = "") -> Streamed:
+            while True:
+                made = Streamed(ring, form, pong)
+                stack.push_async_callback(made.leave)
+                await made.open(token=token or (await guest(ring)).access)
+                if await made.entered():
+                    return made
+
+        yield one
 
 
 @pytest_asyncio.fixture
