@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.bench.clients import Frames, eventually, guest
+from tests.bench.clients import GENERAL, Frames, eventually, guest
+from tests.bench.health import health, logs
 from tests.bench.issuer import Issuer
 from tests.bench.people import Person, person
 from tests.bench.ring import ROOT, Ring
@@ -152,3 +153,31 @@ def entered(frames: Open) -> Open:
         return one
 
     return come
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def unharmed(calm_ring: Ring) -> AsyncIterator[None]:
+    """What the metrics say of faults must be the same before and after all tests of a module that uses this."""
+    before = await health(calm_ring)
+    assert before["gateway connected"] == before["chat connected"] == before["auth connected"] == 1
+    yield
+    assert await health(calm_ring) == before
+
+
+@pytest_asyncio.fixture
+async def sender(calm_ring: Ring, frames: Open) -> AsyncIterator[Frames]:
+    """A client in the room `general`; after the test a bystander on its worker must be well."""
+    account = await guest(calm_ring, "Sender")
+    one = await frames(calm_ring)
+    node = (await one.enter(account.access))["node"]
+    await one.call("room.join", room=GENERAL)
+    while True:
+        bystander = await frames(calm_ring)
+        if (await bystander.enter((await guest(calm_ring, "Bystander")).access))["node"] == node:
+            break
+    room = await bystander.make_room()
+    await bystander.follow(room)
+    yield one
+    await bystander.say(room, "still here")
+    await bystander.until(lambda: bystander.texts(room), "the bystander hears itself")
+    assert [name for name, text in logs(calm_ring).items() if "Traceback" in text] == []
