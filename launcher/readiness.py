@@ -7,8 +7,9 @@ import httpx
 from launcher.parts import NATS, Part
 
 ASK_SECONDS = 3.0
-ASK_TIMES = 3
-"""A part is ready when this many fresh connections in a row say so: gunicorn's workers answer in turns."""
+ASK_TIMES = 12
+"""A part is ready when this many fresh connections in a row say so: which of gunicorn's workers answers is chance, and
+of two that begin at once one is often a moment behind."""
 
 
 async def missing(client: httpx.AsyncClient, part: Part) -> str | None:
