@@ -12,19 +12,15 @@ from typing import Any
 import msgspec
 
 from chassis import logs, traces
-from chassis.bus import Bus, BusError, Message, Unavailable
+from chassis.appends import Append, GroupCommit, Stored, append_alone
+from chassis.bus import Bus, Message, Unavailable
 from protocol import subjects
 from protocol.names import new_id
 
 log = logs.get(__name__)
 
 BATCH = 256
-_WRONG_LAST_SEQUENCE = 10071
 _STREAM_NOT_FOUND = 10059
-
-
-class Conflict(BusError):
-    """Somebody else appended to that subject first: read the tail and decide again."""
 
 
 class Record(msgspec.Struct, frozen=True):
@@ -47,38 +43,12 @@ class Record(msgspec.Struct, frozen=True):
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
-    """What NATS answered to an append; `duplicate` when that message id was stored before, at `sequence`."""
-
-    sequence: int
-    duplicate: bool
-
-
-@dataclass(frozen=True, slots=True)
 class StreamState:
     """A stream as it stands: its epoch and the range of its sequences."""
 
     epoch: str
     first: int
     last: int
-
-
-class _Ack(msgspec.Struct):
-    seq: int = 0
-    duplicate: bool = False
-    error: dict[str, Any] | None = None
-
-
-def _stored(answer: Message) -> Stored:
-    try:
-        ack = msgspec.json.decode(answer.body, type=_Ack)
-    except msgspec.DecodeError as error:
-        raise Unavailable("no JetStream acknowledgement") from error
-    if ack.error is not None:
-        if ack.error.get("err_code") == _WRONG_LAST_SEQUENCE:
-            raise Conflict(str(ack.error.get("description")))
-        raise Unavailable(str(ack.error.get("description")))
-    return Stored(ack.seq, ack.duplicate)
 
 
 def record(message: Message) -> Record:
@@ -93,8 +63,10 @@ def record(message: Message) -> Record:
 class Stream:
     """One JetStream stream."""
 
-    def __init__(self, bus: Bus, name: str) -> None:
+    def __init__(self, bus: Bus, name: str, *, grouped: bool = False) -> None:
+        """`grouped`: appends that come together share one sync; the stream is to be made with `allow_atomic`."""
         self._bus = bus
+        self._grouped = GroupCommit(bus) if grouped else None
         self.name = name
         self.epoch = ""
         """The epoch, as of the last time the state was asked."""
@@ -166,8 +138,8 @@ class Stream:
             headers[subjects.NATS_MESSAGE_ID] = message_id
         # The span is named in the record, so that those who read it can go on with its trace.
         with traces.span(f"append {self.name}", "producer"):
-            answer = await self._bus.request(subject, body, traces.carried(headers, kept=True))
-            return _stored(answer)
+            one = Append(subject, body, traces.carried(headers, kept=True) or headers)
+            return await (self._grouped.append(one) if self._grouped else append_alone(self._bus, one))
 
     async def last(self, subject: str) -> Record | None:
         """Return the newest record of `subject`, or None when it has none."""

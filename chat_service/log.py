@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import msgspec
 
 from chassis import failpoints, logs
+from chassis.appends import Stored
 from chassis.bus import Bus, BusError, Unavailable
-from chassis.streams import Record, Stored, Stream, StreamState
+from chassis.streams import Record, Stream, StreamState
 from chat_service import metrics
 from protocol import events, subjects
 from protocol.events import Event
@@ -62,7 +63,7 @@ class Log:
 
     def __init__(self, bus: Bus, replicas: int, duplicate_window_seconds: int) -> None:
         self._bus = bus
-        self._stream = Stream(bus, subjects.ROOMS_STREAM)
+        self._stream = Stream(bus, subjects.ROOMS_STREAM, grouped=True)
         self._config = {
             "subjects": [subjects.ROOM_LOGS],
             "storage": "file",
@@ -70,6 +71,7 @@ class Log:
             "discard": "new",
             "num_replicas": replicas,
             "allow_direct": True,
+            "allow_atomic": True,
             "duplicate_window": duplicate_window_seconds * 1_000_000_000,
             "republish": {"src": subjects.ROOM_LOGS, "dest": subjects.ROOM_REPUBLISH_TO},
         }

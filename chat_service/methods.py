@@ -10,8 +10,8 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from chassis import logs
+from chassis.appends import Conflict
 from chassis.bus import Unavailable
-from chassis.streams import Conflict
 from chat_service import metrics, room, text
 from chat_service.archive import Archive
 from chat_service.log import Log, Poison, event_of

@@ -12,8 +12,9 @@ from collections.abc import Sequence
 import msgspec
 from msgspec import UNSET, UnsetType
 
+from chassis.appends import Conflict
 from chassis.bus import Bus, Unavailable
-from chassis.streams import Conflict, Stream
+from chassis.streams import Stream
 from protocol import events, subjects
 from protocol.events import Event
 from protocol.names import user_channel

@@ -13,8 +13,9 @@ from functools import lru_cache
 from typing import Protocol
 
 from chassis import logs
+from chassis.appends import Conflict
 from chassis.bus import Bus, Message, Subscription, Unavailable
-from chassis.streams import Conflict, Record, Stream, record
+from chassis.streams import Record, Stream, record
 from gateway import metrics
 from gateway.namespaces import Rules
 from gateway.ring import Entry, Ring

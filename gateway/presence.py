@@ -14,8 +14,9 @@ from typing import Any
 import msgspec
 
 from chassis import logs
+from chassis.appends import Conflict
 from chassis.bus import Bus, Message, Subscription, Unavailable
-from chassis.streams import Conflict, Record, Stream
+from chassis.streams import Record, Stream
 from gateway import metrics
 from gateway.hub import Hub
 from gateway.publications import Shared

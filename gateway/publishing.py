@@ -13,8 +13,8 @@ from weakref import WeakValueDictionary
 
 import msgspec
 
+from chassis.appends import Conflict
 from chassis.bus import Bus, Unavailable
-from chassis.streams import Conflict
 from gateway.namespaces import Rules
 from gateway.relay import Relay
 from protocol import subjects

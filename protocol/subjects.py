@@ -80,6 +80,9 @@ NATS_NUM_PENDING = "Nats-Num-Pending"
 NATS_MESSAGE_ID = "Nats-Msg-Id"
 NATS_EXPECTED_LAST = "Nats-Expected-Last-Subject-Sequence"
 NATS_TTL = "Nats-TTL"
+NATS_BATCH = "Nats-Batch-Id"
+NATS_BATCH_NUMBER = "Nats-Batch-Sequence"
+NATS_BATCH_COMMIT = "Nats-Batch-Commit"
 
 CHAT_METHODS = (
     "room.create",
