@@ -30,6 +30,7 @@ RETRY_SECONDS = 0.5
 LOCK_SECONDS = 60
 """How long a migration waits for another one, and for whatever holds the tables."""
 _LOCK_NOT_AVAILABLE = "55P03"
+_LAX_POSTGRESQL = {"server_settings": {"synchronous_commit": "off"}}
 
 
 BEHIND = "schema is behind: run migrate"
@@ -81,18 +82,20 @@ def database_url(configured: str, directory: Path, name: str) -> str:
 class Database:
     """One engine; `begin` for a transaction."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, derived: bool = False) -> None:
+        """`derived`: all that is in it is made from what is kept elsewhere, so a power cut may take the last commits."""
         self.sqlite = url.startswith("sqlite")
         self._behind = False
         self.engine: AsyncEngine = create_async_engine(
             url,
+            connect_args=_LAX_POSTGRESQL if derived and not self.sqlite else {},
             pool_size=POOL_SIZE,
             pool_timeout=POOL_WAIT_SECONDS,
             pool_pre_ping=not self.sqlite,
             hide_parameters=True,  # an error that quotes them would put what people wrote into the log
         )
         if self.sqlite:
-            event.listen(self.engine.sync_engine, "connect", _tune_sqlite)
+            event.listen(self.engine.sync_engine, "connect", _tune_lax_sqlite if derived else _tune_sqlite)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -217,12 +220,21 @@ def _is_outage(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", None)).startswith(("08", "53", "57P"))
 
 
-def _tune_sqlite(connection: Any, _record: Any) -> None:
-    """WAL lets readers go on while one writes; FULL makes a commit survive a power cut."""
+def _tune_sqlite(connection: Any, _record: Any, synchronous: str = "FULL") -> None:
+    """WAL lets readers go on while one writes; FULL makes a commit survive a power cut, NORMAL the database alone."""
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=FULL", f"busy_timeout={BUSY_MILLISECONDS}", "foreign_keys=ON"):
+    for pragma in (
+        "journal_mode=WAL",
+        f"synchronous={synchronous}",
+        f"busy_timeout={BUSY_MILLISECONDS}",
+        "foreign_keys=ON",
+    ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _tune_lax_sqlite(connection: Any, record: Any) -> None:
+    _tune_sqlite(connection, record, "NORMAL")
 
 
 def alembic_connection() -> tuple[Connection, str]:

@@ -49,7 +49,8 @@ class Parts:
 def build(settings: Settings) -> Parts:
     """Put the parts together; nothing is connected yet."""
     bus = Bus(settings, settings.SERVICE)
-    database = Database(database_url(settings.database_url, settings.data_dir, settings.SERVICE))
+    # Each sync that the archive does without is one more for NATS, where they share a disk.
+    database = Database(database_url(settings.database_url, settings.data_dir, settings.SERVICE), derived=True)
     room_log = Log(bus, settings.nats_replicas, settings.chat_duplicate_window_seconds)
     queries = Queries(database, settings.chat_receipts)
     rooms = Rooms(room_log, queries.state, settings.chat_rooms_cached, settings.chat_receipts)
