@@ -83,7 +83,7 @@ class Database:
     """One engine; `begin` for a transaction."""
 
     def __init__(self, url: str, *, derived: bool = False) -> None:
-        """`derived`: all that is in it is made from what is kept elsewhere, so a power cut may take the last commits."""
+        """`derived`: all that is in it is made from what is kept elsewhere, so a power cut may take the last ones."""
         self.sqlite = url.startswith("sqlite")
         self._behind = False
         self.engine: AsyncEngine = create_async_engine(

@@ -27,7 +27,7 @@ MOST_DIGITS = 18
 """Of a number in a line; Python refuses to read very long ones, by an error that nobody would take."""
 
 
-class Message(msgspec.Struct, frozen=True):
+class Message(msgspec.Struct, frozen=True, gc=False):
     """One NATS message."""
 
     subject: str

@@ -23,7 +23,7 @@ BATCH = 256
 _STREAM_NOT_FOUND = 10059
 
 
-class Record(msgspec.Struct, frozen=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """One stored message. `sequence` numbers the whole stream, from 1."""
 
     sequence: int

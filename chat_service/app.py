@@ -8,7 +8,7 @@ from pathlib import Path
 from fastapi import FastAPI
 
 from chassis import app as frame
-from chassis import logs
+from chassis import logs, process
 from chassis.bus import Bus, Message
 from chassis.database import Database, database_url
 from chassis.health import Health
@@ -82,6 +82,7 @@ def create(settings: Settings) -> FastAPI:
             background.loop("bus", lambda: _connect(parts, worker))
             background.loop("revocations", lambda: _tell_revocations(parts))
             background.loop("archive", lambda: _keep_archive(parts, settings.migrate_on_start))
+            process.settled()
             yield
             health.draining = True
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from enum import Enum
 from hashlib import blake2b
 
+import msgspec
+
 from chat_service.ids import KnownIds
 from protocol import codes, events
 from protocol.commands import Refusal
@@ -20,24 +22,21 @@ SYSTEM = User("system", "Parley")
 """Whoever made what no person made: the room `general`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Member:
+class Member(msgspec.Struct, frozen=True, gc=False):  # without gc: there are many, and each look at them is a pause
     """Someone who is in the room, since the event `joined`."""
 
     name: str
     joined: int
 
 
-@dataclass(frozen=True, slots=True)
-class Removed:
+class Removed(msgspec.Struct, frozen=True, gc=False):
     """Someone whom the room's creator removed, by the event `offset`."""
 
     name: str
     offset: int
 
 
-@dataclass(frozen=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, gc=False):
     """What the author of a stored message is told, now and at every retry."""
 
     offset: int

@@ -1,6 +1,5 @@
 """The gateway's composition root: builds its parts, and closes them in reverse."""
 
-import gc
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
@@ -8,7 +7,7 @@ from functools import partial
 from fastapi import FastAPI
 
 from chassis import app as frame
-from chassis import logs
+from chassis import logs, process
 from chassis.bus import Bus
 from chassis.health import Health
 from chassis.lifecycle import Background
@@ -37,7 +36,6 @@ from gateway.turnstile import Turnstile
 from protocol.names import new_id
 
 SERVICE = "gateway"
-GC_THRESHOLDS = (10_000, 20, 100)
 log = logs.get(__name__)
 
 
@@ -114,10 +112,7 @@ def create(settings: GatewaySettings) -> FastAPI:
             background.loop("connect", on_the_bus)
             background.loop("keys", keys.keep_fresh)
             stack.push_async_callback(presence.withdraw)
-            # What exists now lives as long as the process: keep it out of every later garbage collection. And look for
-            # cycles seldom: connections make few, and each look at those of ten thousand holds everybody up.
-            gc.freeze()
-            gc.set_threshold(*GC_THRESHOLDS)
+            process.settled()
             metrics.connections_limit.set(settings.max_connections)
             log.info("started", node=node)
             yield

@@ -7,14 +7,14 @@ payload, independent of the transport. Times are milliseconds since the Unix epo
 import msgspec
 
 
-class User(msgspec.Struct, frozen=True):
+class User(msgspec.Struct, frozen=True, gc=False):
     """Who did it: id and the display name at that time."""
 
     id: str
     name: str
 
 
-class Event(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True, frozen=True, gc=False):
     """One event of a room. `number`, `id` and `text` belong to messages, `name` to `created`.
 
     `by` is there when somebody else did it: who removed the user (`left`), or put it back (`joined`).
