@@ -135,7 +135,17 @@ class RoomState:
         self.ids.add(user, event.id)
         self.receipts.setdefault((user, event.id), receipt(event))
         if len(self.receipts) > self.receipts_kept:
+            if self.forgotten <= 0:
+                self._learn_all()  # from the next line on only the archive could tell
             del self.receipts[next(iter(self.receipts))]
+
+    def _learn_all(self) -> None:
+        """Know every author so far by the receipts, which are those of all messages there are."""
+        authored: dict[str, list[str]] = {}
+        for author, client_id in self.receipts:
+            authored.setdefault(author, []).append(client_id)
+        for author, client_ids in authored.items():
+            self.ids.learn(author, client_ids)
 
     def learn(self, user: str, recalled: Recalled) -> None:
         """Remember which ids `user` has used, if the archive and the receipts together know them all."""

@@ -7,6 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chat_service import room
+from chat_service.ids import KnownIds
 from chat_service.room import UNCERTAIN, Member, Recalled, Receipt, RoomState, digest, receipt
 from protocol import codes, events
 from protocol.commands import Refusal
@@ -43,6 +44,12 @@ class World:
         state = RoomState("general", self.kept)
         for place, event in enumerate(self.log, 1):
             state.apply(event, 3 * place)
+        return state
+
+    def read_back(self) -> RoomState:
+        """Return the state as it is read from the archive: the newest receipts, and nobody's older ids."""
+        state = self.fold()
+        state.ids = KnownIds()
         return state
 
     def recall(self, user: str, client_id: str, through: int | None = None) -> Recalled:
@@ -153,13 +160,27 @@ def test_an_id_is_new_only_when_everything_was_looked_at(
 ) -> None:
     """While archive and receipts leave a message out between them, nothing is stored."""
     world = lived_in(asked)
-    state = world.fold()
+    state = world.read_back()
     recalled = world.recall("ada", "never-used", through)
 
     decision = room.decide_send(state, USERS[0], "never-used", "hello", 0, recalled)
 
     assert (decision is UNCERTAIN) == (recalled.through < state.forgotten)
     assert isinstance(decision, Event) or decision is UNCERTAIN or "ada" not in state.members
+
+
+@given(commands)
+def test_a_room_followed_from_its_beginning_knows_its_first_authors(
+    asked: list[tuple[str, User, str, str, int]],
+) -> None:
+    """Whoever spoke before the first receipt was let go is never looked up for a new id, and no used id is called new."""
+    world = lived_in(asked)
+    spoken = [event for event in world.log if event.type == events.MESSAGE]
+
+    for first in spoken[:KEPT]:
+        assert world.state.ids.surely_new(first.user.id, "never-used") == (len(spoken) > KEPT)
+    for message in spoken:
+        assert not world.state.ids.surely_new(message.user.id, message.id)
 
 
 def test_an_old_event_does_not_come_back() -> None:
@@ -178,7 +199,7 @@ def test_an_old_event_does_not_come_back() -> None:
 def test_nothing_is_learnt_from_an_archive_that_is_behind() -> None:
     """Ids that neither archive nor receipts have shown yet could still be used: their author stays unknown."""
     world = lived_in([("send", USERS[0], f"id{n}", "hello", 0) for n in range(3 * KEPT)])
-    state = world.fold()
+    state = world.read_back()
 
     state.learn("ada", world.recall("ada", "never-used", KEPT))
     assert room.decide_send(state, USERS[0], "never-used", "hello", 0) is UNCERTAIN
