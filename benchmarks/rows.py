@@ -199,7 +199,7 @@ ROWS = (
     Row(
         "durable",
         "Durable messages, from client to client",
-        "`message.send` in 100 rooms of two, answered when NATS has synced it (`sync_interval: always`). One process "
+        "`message.send` in 200 rooms of two, answered when NATS has synced it (`sync_interval: always`). One process "
         "of each service, on both cores together with the generator.",
         (
             Column("acknowledged_per_s", "acknowledged/s", ",.0f"),

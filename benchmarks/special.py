@@ -18,9 +18,9 @@ LARGE = Work(5000, senders=4, rate=4, seconds=10, warm=1)
 SMALL = Work(5, senders=5, rate=20, seconds=7, warm=1, settle=1)
 SMALL_NAME = "7"
 """The large room is called 0."""
-DURABLE_ROOMS = 100
-OFFERED = Work(200, rooms=DURABLE_ROOMS, senders=100, rate=500, seconds=8, warm=2, settle=3)
-SATURATED = Work(200, rooms=DURABLE_ROOMS, senders=100, flight=2, seconds=8, warm=2, settle=3)
+DURABLE_ROOMS = 200
+OFFERED = Work(400, rooms=DURABLE_ROOMS, senders=200, rate=500, seconds=8, warm=2, settle=3)
+SATURATED = Work(400, rooms=DURABLE_ROOMS, senders=200, seconds=8, warm=2, settle=3)
 
 
 def storm(session: Session) -> dict[str, list[Measured]]:

@@ -200,7 +200,7 @@ class GroupCommit:
         if error.get("err_code") in _NO_BATCHES and not self._one_by_one:
             self._one_by_one = True
             log.warning(
-                "each record is synced by itself: have the stream allow atomic batches (docs/operations.md)",
+                "each record is synced by itself: run python -m deploy.streams batches, then start this service again",
                 reason=error.get("description"),
             )
 

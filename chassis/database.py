@@ -30,7 +30,6 @@ RETRY_SECONDS = 0.5
 LOCK_SECONDS = 60
 """How long a migration waits for another one, and for whatever holds the tables."""
 _LOCK_NOT_AVAILABLE = "55P03"
-_LAX_POSTGRESQL = {"server_settings": {"synchronous_commit": "off"}}
 
 
 BEHIND = "schema is behind: run migrate"
@@ -83,12 +82,12 @@ class Database:
     """One engine; `begin` for a transaction."""
 
     def __init__(self, url: str, *, derived: bool = False) -> None:
-        """`derived`: all that is in it is made from what is kept elsewhere, so a power cut may take the last ones."""
+        """`derived`: all that is in it is made from what is kept elsewhere. Then a power cut may take the last commits of
+        SQLite; PostgreSQL, which would lose them also when it is killed, and tables with them, syncs them all the same."""
         self.sqlite = url.startswith("sqlite")
         self._behind = False
         self.engine: AsyncEngine = create_async_engine(
             url,
-            connect_args=_LAX_POSTGRESQL if derived and not self.sqlite else {},
             pool_size=POOL_SIZE,
             pool_timeout=POOL_WAIT_SECONDS,
             pool_pre_ping=not self.sqlite,

@@ -2,6 +2,7 @@
 
     python -m deploy.streams show
     python -m deploy.streams replicas 3              after one node became three (NATS_REPLICAS makes new streams only)
+    python -m deploy.streams batches                 have ROOMS take many records with one sync, as new ones do
     python -m deploy.streams step-down ROOMS         have another server lead it
     python -m deploy.streams new-epoch               after files of NATS were put back from a copy: clients must reload
 
@@ -89,6 +90,8 @@ async def run(settings: Settings, asked: argparse.Namespace) -> None:
             await _each(jetstream, STREAMS, {"num_replicas": asked.count})
         elif asked.action == "new-epoch":
             await _each(jetstream, STREAMS[:3], None)
+        elif asked.action == "batches":
+            await _each(jetstream, (subjects.ROOMS_STREAM,), {"allow_atomic": True})
         elif asked.action == "step-down":
             info = await jetstream.info(asked.stream)
             if info is None or info["config"]["num_replicas"] == 1:
@@ -105,6 +108,7 @@ def _parser() -> argparse.ArgumentParser:
     actions.add_parser("show", help="list the streams with their replicas")
     replicas = actions.add_parser("replicas", help="change how many replicas every stream has")
     replicas.add_argument("count", type=int, choices=(3, 5))
+    actions.add_parser("batches", help="have ROOMS, made by an earlier version, take many records with one sync")
     step_down = actions.add_parser("step-down", help="have another server lead a stream")
     step_down.add_argument("stream", choices=STREAMS)
     actions.add_parser("new-epoch", help="have every client reload, after files of NATS were put back from a copy")

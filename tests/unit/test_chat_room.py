@@ -173,7 +173,7 @@ def test_an_id_is_new_only_when_everything_was_looked_at(
 def test_a_room_followed_from_its_beginning_knows_its_first_authors(
     asked: list[tuple[str, User, str, str, int]],
 ) -> None:
-    """Whoever spoke before the first receipt was let go is never looked up for a new id, and no used id is called new."""
+    """Who spoke before the first receipt was let go is not looked up for a new id, and no used id is called new."""
     world = lived_in(asked)
     spoken = [event for event in world.log if event.type == events.MESSAGE]
 

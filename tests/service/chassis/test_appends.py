@@ -1,0 +1,174 @@
+"""Many records with one sync: each asker is told what became of its own, whatever is wrong with the others."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from prometheus_client import REGISTRY
+
+from chassis.appends import AT_ONCE, MOST_TOGETHER, MOST_WAITING, Conflict, Stored
+from chassis.bus import Bus, TooLarge, Unavailable
+from chassis.settings import Settings
+from chassis.streams import Stream
+from tests.bench.nats import NatsServer
+
+MANY = AT_ONCE + 3 * MOST_TOGETHER
+CONFIG: dict[str, Any] = {
+    "subjects": ["room.*.log"],
+    "storage": "file",
+    "allow_direct": True,
+    "allow_atomic": True,
+    "duplicate_window": 120_000_000_000,
+}
+
+
+@pytest.fixture
+async def bus(nats_server: Callable[..., NatsServer], tmp_path: Path) -> AsyncIterator[Bus]:
+    """The connection of a chat service to a real NATS."""
+    server = nats_server()
+    made = Settings(data_dir=tmp_path, nats_url=server.url, nats_password=server.passwords["chat"])  # type: ignore[arg-type]
+    async with Bus(made, "chat") as connected:
+        yield connected
+
+
+@pytest.fixture
+async def stream(bus: Bus) -> Stream:
+    """A stream that takes batches."""
+    made = Stream(bus, "ROOMS", grouped=True)
+    await made.ensure(**CONFIG)
+    return made
+
+
+def groups(result: str = "stored") -> float:
+    """Return how many groups had that result so far."""
+    return REGISTRY.get_sample_value("parley_append_groups_total", {"result": result}) or 0
+
+
+def append(stream: Stream, number: int, *, expected: int = 0, body: bytes = b"") -> asyncio.Task[Stored]:
+    """Begin to append a record of its own to a subject of its own."""
+    return asyncio.create_task(
+        stream.append(
+            f"room.r{number}.log",
+            body or f"body {number}".encode(),
+            {"Number": str(number)},
+            expected_last=expected,
+            message_id=f"id{number}",
+        )
+    )
+
+
+async def told(asked: list[asyncio.Task[Stored]]) -> list[Stored | BaseException]:
+    """Return what each was told."""
+    return await asyncio.gather(*asked, return_exceptions=True)
+
+
+async def assert_stored(stream: Stream, number: int, found: Stored | BaseException) -> None:
+    """Assert that what an asker was told is where its record is, and that it is there once."""
+    assert isinstance(found, Stored)
+    assert not found.duplicate
+    record = await stream.at(found.sequence)
+    assert record is not None
+    assert (record.subject, record.body) == (f"room.r{number}.log", f"body {number}".encode())
+    assert record.headers["Number"] == str(number)
+    assert [one.sequence for one in (await stream.read(record.subject, 1))[0]] == [found.sequence]
+
+
+async def test_each_is_told_its_own_place(stream: Stream) -> None:
+    """Hundreds at once are stored in few groups, in the order in which they came, each once."""
+    before = groups()
+
+    found = await told([append(stream, number) for number in range(MANY)])
+
+    for number, one in enumerate(found):
+        await assert_stored(stream, number, one)
+    assert 1 <= groups() - before <= 10
+    sequences = [one.sequence for one in found[AT_ONCE:] if isinstance(one, Stored)]
+    assert sequences == sorted(sequences)
+
+
+async def test_few_go_by_themselves(stream: Stream) -> None:
+    """What comes while little is under way waits for nobody."""
+    before = groups()
+
+    found = await told([append(stream, number) for number in range(AT_ONCE)])
+
+    for number, one in enumerate(found):
+        await assert_stored(stream, number, one)
+    assert groups() == before
+
+
+async def test_a_conflict_is_nobody_elses(stream: Stream) -> None:
+    """Of a group with one that others were faster than, that one alone is told so; the others are stored once."""
+    await append(stream, 100)
+    refused = groups("refused")
+
+    found = await told([append(stream, number) for number in range(200)])
+
+    assert groups("refused") > refused
+    assert isinstance(found[100], Conflict)
+    for number, one in enumerate(found):
+        if number != 100:
+            await assert_stored(stream, number, one)
+
+
+async def test_a_duplicate_is_nobody_elses(stream: Stream) -> None:
+    """Of a group with one that was stored before, that one alone is told so, and where."""
+    first = await append(stream, 100)
+
+    found = await told([append(stream, number, expected=(number == 100) * first.sequence) for number in range(200)])
+
+    assert found[100] == Stored(first.sequence, True)
+    for number, one in enumerate(found):
+        if number != 100:
+            await assert_stored(stream, number, one)
+
+
+async def test_what_nats_does_not_take_is_nobody_elses(stream: Stream) -> None:
+    """A record that is too large ends neither the connection nor the group."""
+    found = await told([append(stream, number, body=b"x" * 2**21 * (number == 100)) for number in range(200)])
+
+    assert isinstance(found[100], TooLarge)
+    for number, one in enumerate(found):
+        if number != 100:
+            await assert_stored(stream, number, one)
+
+
+async def test_who_gives_up_in_time_stores_nothing(stream: Stream) -> None:
+    """An append that is cancelled while it waits is not made; those around it are."""
+    asked = [append(stream, number) for number in range(200)]
+    await asyncio.sleep(0)  # all of them have begun; nothing has been sent
+    for one in asked[150:]:
+        one.cancel()
+
+    found = await told(asked)
+
+    for number, one in enumerate(found[:150]):
+        await assert_stored(stream, number, one)
+    assert all(isinstance(one, asyncio.CancelledError) for one in found[150:])
+    assert (await stream.read("room.r150.log", 1))[0] == []
+
+
+async def test_a_stream_without_batches_stores_one_by_one(bus: Bus) -> None:
+    """A stream that was made by an earlier version takes all of it, as before."""
+    stream = Stream(bus, "ROOMS", grouped=True)
+    await stream.ensure(**{**CONFIG, "allow_atomic": False})
+    before = groups()
+
+    for turn in range(2):
+        found = await told([append(stream, number) for number in range(200 * turn, 200 * turn + 200)])
+        for number, one in enumerate(found, 200 * turn):
+            await assert_stored(stream, number, one)
+
+    assert groups() == before
+
+
+async def test_more_than_may_wait_is_refused_at_once(stream: Stream) -> None:
+    """The queue has an end, and who comes after it is told so."""
+    over = 20
+
+    found = await told([append(stream, number) for number in range(AT_ONCE + MOST_WAITING + over)])
+
+    assert [isinstance(one, Unavailable) for one in found[-over:]] == [True] * over
+    assert isinstance(found[-over - 1], Stored)
