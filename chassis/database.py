@@ -82,8 +82,9 @@ class Database:
     """One engine; `begin` for a transaction."""
 
     def __init__(self, url: str, *, derived: bool = False) -> None:
-        """`derived`: all that is in it is made from what is kept elsewhere. Then a power cut may take the last commits of
-        SQLite; PostgreSQL, which would lose them also when it is killed, and tables with them, syncs them all the same."""
+        """`derived`: all that is in it is made from what is kept elsewhere, so a power cut may take the last commits of
+        SQLite. PostgreSQL would lose them also when it is killed, and tables with them: it goes on syncing each.
+        """
         self.sqlite = url.startswith("sqlite")
         self._behind = False
         self.engine: AsyncEngine = create_async_engine(
