@@ -234,6 +234,22 @@ _OURS = Row(
             alerts=("ParleyAppendSlow",),
         ),
         lines(
+            "Records that share a sync",
+            "How many records one sync of the disk stored, where several came together; none on a quiet system. A rise "
+            "means more load, and is what lets the disk carry it. Refused groups were stored one by one.",
+            "short",
+            [
+                Query(
+                    "sum(rate(parley_grouped_appends_total[$__rate_interval])) / "
+                    'sum(rate(parley_append_groups_total{result="stored"}[$__rate_interval]))',
+                    "records per group",
+                ),
+                Query(
+                    'sum(rate(parley_append_groups_total{result!="stored"}[$__rate_interval]))', "refused or unknown/s"
+                ),
+            ],
+        ),
+        lines(
             "Archive lag",
             "Records of the log that are not yet in the archive. A rise means the database is slow or away; history "
             "lags.",
