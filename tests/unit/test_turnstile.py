@@ -53,6 +53,22 @@ async def test_a_crowd_comes_in_turn_by_turn_and_in_order() -> None:
     assert gate.may_pass(Arrival(1001, told))
 
 
+async def test_who_is_inside_comes_before_who_is_not() -> None:
+    """Connect commands are heard before further handshakes, and both keep their own order."""
+    told: list[str] = []
+    gate = Turnstile()
+    for name in range(EACH_TURN):
+        assert gate.may_pass(Arrival(name, told))
+    for name in range(EACH_TURN):
+        assert not gate.may_pass(Arrival(name, told))
+    for name in range(100, 102):
+        assert not gate.may_pass(Arrival(name, told), inside=True)
+    await turn()
+    assert told == ["100 in", "101 in", *(f"{name} in" for name in range(EACH_TURN - 2))]
+    await turn()
+    assert told[EACH_TURN:] == [f"{name} in" for name in range(EACH_TURN - 2, EACH_TURN)]
+
+
 async def test_one_that_fails_does_not_keep_the_others_out() -> None:
     """Whatever a newcomer raises ends its own turn alone."""
     told: list[str] = []
@@ -80,7 +96,7 @@ async def test_more_than_may_wait_are_turned_away() -> None:
     gate = Turnstile()
     counted = turnstile.metrics.overflows.labels("newcomers")._value.get()
     for name in range(EACH_TURN + MOST_WAITING):
-        gate.may_pass(Arrival(name, told))
+        gate.may_pass(Arrival(name, told), inside=name % 2 == 0)
     assert told == []
     assert not gate.may_pass(Arrival(-1, told))
     assert told == ["-1 away"]
