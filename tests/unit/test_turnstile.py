@@ -3,7 +3,7 @@
 import asyncio
 
 from gateway import turnstile
-from gateway.turnstile import EACH_TURN, MOST_WAITING, Turnstile
+from gateway.turnstile import EACH_TURN, LEAVERS_EACH_TURN, MOST_WAITING, Turnstile
 
 
 class Arrival:
@@ -20,6 +20,10 @@ class Arrival:
     def turn_away(self) -> None:
         """Take note."""
         self.told.append(f"{self.name} away")
+
+    def go_out(self) -> None:
+        """Take note."""
+        self.told.append(f"{self.name} out")
 
 
 async def turn() -> None:
@@ -101,3 +105,19 @@ async def test_more_than_may_wait_are_turned_away() -> None:
     assert not gate.may_pass(Arrival(-1, told))
     assert told == ["-1 away"]
     assert turnstile.metrics.overflows.labels("newcomers")._value.get() == counted + 1
+
+
+async def test_who_leaves_in_a_crowd_is_cleaned_up_after_turn_by_turn() -> None:
+    """The first at once, the others a turn's worth each turn, in order; newcomers come in meanwhile."""
+    told: list[str] = []
+    gate = Turnstile()
+    passed = [gate.may_leave(Arrival(name, told)) for name in range(2 * LEAVERS_EACH_TURN + 1)]
+    assert passed == [True] * LEAVERS_EACH_TURN + [False] * (LEAVERS_EACH_TURN + 1)
+    assert gate.may_pass(Arrival(-1, told))
+    await turn()
+    assert told == [f"{name} out" for name in range(LEAVERS_EACH_TURN, 2 * LEAVERS_EACH_TURN)]
+    assert not gate.may_leave(Arrival(1000, told)), "others left before"
+    await turn()
+    assert told[LEAVERS_EACH_TURN:] == [f"{2 * LEAVERS_EACH_TURN} out", "1000 out"]
+    await turn()
+    assert gate.may_leave(Arrival(1001, told))
