@@ -15,6 +15,7 @@ import structlog
 
 from chassis import logs, traces
 from gateway import metrics
+from gateway.alarms import NEVER
 from gateway.operations import OPERATIONS
 from gateway.parts import Outcome, refusal
 from gateway.session import Perform, Refuse, request_name
@@ -53,6 +54,7 @@ class CommandQueue:
             self._begin(command)
         elif self._connection.open:
             self._waiting.append(command)
+            self._connection.due = NEVER  # a client that waits for us is not stale
 
     def clear(self) -> None:
         """Forget what waits."""
@@ -62,6 +64,10 @@ class CommandQueue:
 
     def come_in(self) -> None:
         """Carry out the connect command that waited, and what came behind it; nothing to do when it has ended."""
+        if not self._waiting:
+            return
+        self._connection.session.heard(self._connection.now())
+        self._connection.set_alarm()
         while self._waiting and not self.working:
             self._begin(self._waiting.pop(0))
         self._connection.commands_left(len(self._waiting))
