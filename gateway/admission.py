@@ -45,8 +45,10 @@ async def connect(connection: "Connection", command: Command) -> Outcome:
     if isinstance(subs, ErrorCode):
         session.refused()
         return refusal(command, subs)
-    # From here to the end nothing awaits: no event can come between the reply and the first live delivery. What ended
-    # while the channels were opened did not find this connection among those to close.
+    # From here to the end nothing awaits: no event can come between the reply and the first live delivery.
+    if not connection.open:
+        return None  # it left meanwhile: what enters now nobody would take out again
+    # What ended while the channels were opened did not find this connection among those to close.
     ended = connection.parts.revocations.ended(identity)
     if ended is not None:
         return ended
@@ -116,6 +118,8 @@ async def refresh(connection: "Connection", command: Command) -> Outcome:
     # Also of the same kind: an id of another system may equal that of an account.
     if (identity.user, identity.is_native) != (current.user, current.is_native):
         return codes.INVALID_TOKEN
+    if not connection.open:
+        return None  # it left while its token was judged
     ttl = _ttl(identity)
     connection.parts.hub.leave(connection, current.session)
     now = connection.now()

@@ -50,6 +50,7 @@ def create(settings: GatewaySettings) -> FastAPI:
     """Return the gateway as a FastAPI application; its parts live as long as its lifespan."""
     health = Health()
     drain = Drain(health, settings)
+    turnstile = Turnstile()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -88,6 +89,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 Publisher(bus, relay),
                 quota,
                 Alarms(),
+                turnstile,
             )
             app.state.server_api = ServerAPI(parts, control)
             for name, check in (
@@ -129,7 +131,7 @@ def create(settings: GatewaySettings) -> FastAPI:
     )
     app.state.leave = drain.leave
     app.state.doorman = Doorman(settings, drain)
-    app.state.turnstile = Turnstile()
+    app.state.turnstile = turnstile
     server_api.add_to(app)
     endpoints.add_to(app, settings, drain)
     return app

@@ -2,7 +2,8 @@
 
 What needs nobody else is done in the turn in which it came. What has to ask somebody goes on in a task, of which a
 client has one at most, and what comes meanwhile waits; a run of subscribes to different channels is carried out
-together. While nothing waits there is no task.
+together. While nothing waits there is no task. Where thousands connect at once their connect commands wait for the
+turnstile, and what they sent behind waits with them.
 """
 
 import asyncio
@@ -14,6 +15,7 @@ import structlog
 
 from chassis import logs, traces
 from gateway import metrics
+from gateway.alarms import NEVER
 from gateway.operations import OPERATIONS
 from gateway.parts import Outcome, refusal
 from gateway.session import Perform, Refuse, request_name
@@ -48,7 +50,35 @@ class CommandQueue:
         """Carry out a command, now or when those before it are done; none when the connection has ended."""
         if self.working or self._waiting:
             self._waiting.append(command)
+        elif command.connect is None or self._connection.parts.turnstile.may_pass(self, inside=True):
+            self._begin(command)
+        elif self._connection.open:
+            self._waiting.append(command)
+            self._connection.due = NEVER  # a client that waits for us is not stale
+
+    def clear(self) -> None:
+        """Forget what waits."""
+        self._waiting.clear()
+
+    # For the turnstile.
+
+    def come_in(self) -> None:
+        """Carry out the connect command that waited, and what came behind it; nothing to do when it has ended."""
+        if not self._waiting:
             return
+        self._connection.session.heard(self._connection.now())
+        self._connection.set_alarm()
+        while self._waiting and not self.working:
+            self._begin(self._waiting.pop(0))
+        self._connection.commands_left(len(self._waiting))
+
+    def turn_away(self) -> None:
+        """End the connection: too many wait."""
+        self._connection.end(codes.SERVER_ERROR)
+
+    # Inside.
+
+    def _begin(self, command: Command) -> None:
         try:
             unfinished = self._perform(command)
         except Exception:  # a fault of ours ends this connection, never the process or another client
@@ -57,10 +87,6 @@ class CommandQueue:
         if unfinished is not None:
             self.working = True
             self._connection.background.spawn(self._work(unfinished))
-
-    def clear(self) -> None:
-        """Forget what waits."""
-        self._waiting.clear()
 
     async def _work(self, unfinished: Awaitable[None]) -> None:
         """Finish a command, then carry out what waits, until nothing does."""

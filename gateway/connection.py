@@ -37,6 +37,7 @@ class Connection:
     __slots__ = (
         "_commands",
         "_ended",
+        "_left",
         "_parting",
         "_stall",
         "_started",
@@ -74,6 +75,8 @@ class Connection:
         self._wire = wire
         self._started = self.now()
         self._ended: DisconnectCode | None = None
+        self._left = ("", "")
+        """What the metrics call its end."""
         self._parting: DisconnectCode | None = None
         self._stall: asyncio.TimerHandle | None = None
         self._commands = CommandQueue(self)
@@ -119,23 +122,28 @@ class Connection:
             self._wire.pause_reading()
 
     def socket_closed(self, code: int) -> None:
-        """Clean up after the socket is gone, whoever ended it."""
-        ended = self._ended
+        """Learn that the socket is gone, whoever ended it; what it leaves behind is cleaned up in its turn."""
+        self._left = metrics.ending(self._ended, code)
         self._ended = self._ended or codes.CONNECTION_CLOSED
         self.due = NEVER
         self._cancel_stall()
         self._commands.clear()
+        Connection.everyone.discard(self)
+        if self.parts.turnstile.may_leave(self):
+            self.go_out()
+
+    def go_out(self) -> None:
+        """Clean up after the socket."""
         for channel in list(self.session.subscriptions):
             self.forget_subscription(channel)
         if self.session.identity is not None:
             self.parts.hub.leave(self, self.session.identity.session)
-        label, cause = _labels(ended, code)
-        metrics.disconnects.labels(label, cause).inc()
-        Connection.everyone.discard(self)
+        code, cause = self._left
+        metrics.disconnects.labels(code, cause).inc()
         metrics.connections.labels(self._wire.kind).dec()
         seconds = self.now() - self._started
         metrics.connection_seconds.observe(seconds)
-        log.info("disconnected", client=self.client, code=label, cause=cause, seconds=round(seconds, 1))
+        log.info("disconnected", client=self.client, code=code, cause=cause, seconds=round(seconds, 1))
 
     def writing_paused(self) -> None:
         """Give the client `stall_seconds` to read on."""
@@ -298,12 +306,3 @@ class Connection:
         if self._stall is not None:
             self._stall.cancel()
             self._stall = None
-
-
-def _labels(ended: DisconnectCode | None, code: int) -> tuple[str, str]:
-    """Return close code and cause as metrics count them: of known ones only, for the server API makes up others."""
-    if ended is not None:
-        known = ended.code in codes.DISCONNECTS
-        return (str(ended.code), metrics.cause_of(ended.code)) if known else ("custom", "custom")
-    cause = metrics.CLOSED_BY_CLIENT.get(code)
-    return (str(code), cause) if cause else ("other", "client")

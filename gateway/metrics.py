@@ -4,7 +4,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from chassis.metrics import FAST_BUCKETS, Spread, Tally, start_at_zero
 from protocol.client import REQUESTS
-from protocol.codes import DISCONNECTS
+from protocol.codes import DISCONNECTS, DisconnectCode
 
 TRANSPORTS = ("websocket", "http_stream", "sse")
 CLOSED_BY_CLIENT = {
@@ -189,6 +189,18 @@ to_mean = Gauge(
 def cause_of(code: int) -> str:
     """Return what `disconnects` calls an ending of the catalogue."""
     return DISCONNECTS[code].reason.replace(" ", "_")
+
+
+def ending(ended: DisconnectCode | None, code: int) -> tuple[str, str]:
+    """Return code and cause of an end for `disconnects`: `ended` is ours, if it was, and `code` the peer's or 1006.
+
+    Of known ones only, for the server API makes up others.
+    """
+    if ended is not None:
+        known = ended.code in DISCONNECTS
+        return (str(ended.code), cause_of(ended.code)) if known else ("custom", "custom")
+    cause = CLOSED_BY_CLIENT.get(code)
+    return (str(code), cause) if cause else ("other", "client")
 
 
 for _by_transport in (connections, accepted):

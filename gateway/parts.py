@@ -17,6 +17,7 @@ from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
 from gateway.subscription_tokens import Grant, verify_subscription
+from gateway.turnstile import Turnstile
 from protocol.client import Command, Error, Reply
 from protocol.codes import DisconnectCode, ErrorCode
 
@@ -41,6 +42,7 @@ class Parts:
     publisher: Publisher
     quota: Quota
     alarms: Alarms
+    turnstile: Turnstile
 
     def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:
         """Judge a subscription token; raises as `subscription_tokens.verify_subscription`."""

@@ -30,6 +30,9 @@ log = logs.get(__name__)
 MAX_WAITING = 100_000
 """Changes that may wait to be written; beyond it they are dropped, and the next renewal of all entries mends it."""
 TOMBSTONE_SECONDS = 5
+SLICE = 200
+"""Entries written in one turn of the event loop, some 2 ms of work: writing waits for nothing, so nobody else would
+get a turn before the last one."""
 
 
 class TooMany(Exception):
@@ -149,15 +152,15 @@ class Presence:
             await self._work.wait()
             self._work.clear()
             while self._waiting:
-                channel, info, joined = self._waiting[0]
                 try:
-                    await self._write(channel, info, joined)
+                    for _ in range(min(SLICE, len(self._waiting))):
+                        await self._write(*self._waiting[0])
+                        self._waiting.popleft()
                 except Unavailable:
                     # Whatever was lost meanwhile is written again after the reconnect.
                     self._renew_all = True
                     self._waiting.clear()
-                    break
-                self._waiting.popleft()
+                await asyncio.sleep(0)
 
     async def _write(self, channel: str, info: ClientInfo, joined: bool) -> None:
         address = subjects.address(channel)
@@ -207,10 +210,12 @@ class Presence:
             await asyncio.sleep(every)
 
     async def _renew(self) -> None:
-        for (channel, client), info in list(self._mine.items()):
+        for number, ((channel, client), info) in enumerate(list(self._mine.items())):
             if (channel, client) in self._mine:
                 entry = subjects.presence_entry(subjects.address(channel), self._gateway, client)
                 await self._put(entry, msgspec.json.encode(_Entry(channel, info)), {})
+            if number % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
 
     async def _leases(self) -> set[str]:
         records = [one async for one in self._stream.read_all(subjects.PRESENCE_LEASES)]

@@ -183,6 +183,10 @@ class Session:
         subscription = self.subscriptions.get(channel)
         return subscription is not None and subscription.live
 
+    def heard(self, now: float) -> None:
+        """Take note that a connect command that waited for its turn is carried out: the client was not late."""
+        self.connect_by = now + self.settings.connect_seconds
+
     def connected(self, identity: Identity, now: float, expires_at: float | None) -> None:
         """Take note that the client has proved who it is; `expires_at` None means for ever."""
         self.phase = Phase.READY

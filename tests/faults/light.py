@@ -27,6 +27,7 @@ AT_ONCE = 100
 """Connections begun together while the flock gathers; coming back is bounded by nothing but chance."""
 
 NICE = 10
+FORCE_RECONNECT = 3011
 CAUGHT_UP_SECONDS = 120
 
 
@@ -59,12 +60,12 @@ class Flock:
 
     @property
     def up(self) -> int:
-        """How many follow their room."""
-        return sum(one.up for one in self.lights)
+        """How many follow their room, or are on their way from one gateway to another that has fewer."""
+        return sum(one.up or one.sent_on for one in self.lights)
 
     def behind(self, tops: dict[str, int]) -> int:
         """Return how many do not have everything."""
-        return sum(not one.up or one.offset < tops[one.room] for one in self.lights)
+        return sum(not (one.up or one.sent_on) or one.offset < tops[one.room] for one in self.lights)
 
     async def back(self, since: float, tops: dict[str, int]) -> dict[str, int]:
         """Return when all have everything, what was not as it should be, and how busy the busiest second was."""
@@ -99,6 +100,9 @@ class Light(Wire):
         self._tries = 0
         self.offset = -1
         self.up = False
+        self.sent_on = False
+        """Whether a gateway asked it to go to another: for half a minute some are each second, so that there might be
+        no moment at which everybody is up."""
 
     def come(self) -> None:
         """Begin to connect."""
@@ -115,6 +119,7 @@ class Light(Wire):
 
     def ended(self, code: int) -> None:
         """Come back after a while."""
+        self.sent_on = self.up and code == FORCE_RECONNECT
         self.up = False
         if code != WITHOUT_A_WORD:
             self._flock.closes[code] += 1
@@ -155,7 +160,7 @@ class Light(Wire):
             self._got(one.offset)
         self._epoch = result.epoch
         self._tries = 0
-        self.up = True
+        self.up, self.sent_on = True, False
 
     def _got(self, offset: int) -> None:
         if offset != self.offset + 1:

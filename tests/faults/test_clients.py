@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench.clients import Frames, eventually, guest, http, new_message_id
+from tests.bench.clients import Frames, eventually, guest, http
 from tests.bench.metrics import total
 from tests.faults.conftest import Enter
 from tests.faults.flock import Flock
@@ -18,6 +18,8 @@ from tests.faults.stage import Stage
 BACK = 30.0
 UNTOUCHED = 1.0
 """Seconds within which 99 of 100 sends of those are acknowledged whom the fault does not concern."""
+FLOCK_ROOMS = 20
+"""Rooms that the ten thousand follow."""
 NOT_CROWDED = 24
 """Rooms at most of those others: 48 who talk, about 100 messages a second, so that they wait for the storm alone."""
 DROPPED = 10.0
@@ -34,35 +36,13 @@ def stage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
         yield made
 
 
-async def heard(one: Frames, room: str, *texts: str) -> int:
-    """Say something, and repeat it until it is acknowledged; return the last offset."""
-    offset = 0
-    for text in texts:
-        body = {"room": room, "id": new_message_id(), "text": text}
-
-        async def said(body: dict[str, str] = body) -> int:
-            reply = await one.ask(rpc={"method": "message.send", "data": body})
-            assert "rpc" in reply or reply["error"].get("temporary"), reply
-            return reply["rpc"]["data"]["offset"] if "rpc" in reply else 0
-
-        offset = await eventually(said, "it is acknowledged", 60, 0.1)
-    return offset
-
-
 @pytest.mark.parametrize("how", ["cut", "killed"])
 async def test_storm(row: Row, stage: Stage, enter: Enter, how: str) -> None:
     """Ten thousand clients of a gateway are cut off at once, by their network or since the gateway is killed: all come
     back by themselves, within moments, to whichever gateway takes them, and have what they missed. Others talk on."""
     count = 500 if row.short else 10_000
-    door = stage.fleet.doors[0]
-    tokens, speakers = [], {}
-    for number in range(20):
-        account = await guest(door, f"F{number}")  # type: ignore[arg-type]
-        speaker = await Frames.open(stage.fleet.doors[1])  # type: ignore[arg-type]
-        await speaker.enter(account.access)
-        room = await speaker.make_room()
-        tokens.append((account.access, room))
-        speakers[room] = speaker
+    speakers = await enter(stage, doors=stage.fleet.doors[1:], rooms=FLOCK_ROOMS)
+    tokens = [(people[0].account.access, room) for room, people in speakers.rooms.items()]
     crowd = await enter(stage, doors=stage.fleet.doors[1:], rooms=min(row.rooms, NOT_CROWDED))
     messages = row.messages()
     async with Flock(stage.fleet.doors, tokens) as flock:
@@ -79,7 +59,10 @@ async def test_storm(row: Row, stage: Stage, enter: Enter, how: str) -> None:
             stage.service("gateway-1").start()
         else:
             await flock.cut()
-        tops = {room: await heard(one, room, "missed", "missed too") for room, one in speakers.items()}
+        tops = {}
+        for room, people in speakers.rooms.items():
+            await people[0].say("missed")
+            tops[room] = (await people[0].say("missed too")).offset
         found = await flock.back(cut, tops)
         row.bar("all back, with all they missed, after (s)", time.monotonic() - cut, BACK)
         row.bar("others' sends, 99 of 100 within (s)", crowd.within(0.99, cut), UNTOUCHED)
@@ -89,8 +72,7 @@ async def test_storm(row: Row, stage: Stage, enter: Enter, how: str) -> None:
         crowd.pause = 0.0
         await crowd.until(messages)
         row.judge(await crowd.finish(), messages)
-    for one in speakers.values():
-        await one.close()
+        row.judge(await speakers.finish(), 2 * FLOCK_ROOMS)
     await asyncio.to_thread(stage.service("gateway-1").wait_until_ready)
 
 

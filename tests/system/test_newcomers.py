@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
-from tests.bench.clients import Frames
+from tests.bench.clients import Frames, guest
 from tests.bench.ring import Ring
 
 CROWD = 150
@@ -63,3 +63,27 @@ async def test_who_says_rubbish_holds_nobody_up(calm_ring: Ring, entered: Callab
             assert (await one.ask(rpc={"method": "echo", "data": "here"}))["rpc"]["data"] == "here"
     finally:
         await leave(crowd)
+
+
+async def test_what_is_sent_behind_the_connect_commands_of_a_crowd_is_carried_out_in_order(
+    calm_ring: Ring, frames: Callable[..., Awaitable[Frames]]
+) -> None:
+    """All are shaken hands with and then say who they are at once, with more behind it in the same frame and in the
+    next; each is answered in its order. Meanwhile some have no good token and some leave: they end alone."""
+    token = (await guest(calm_ring)).access
+    crowd = await asyncio.gather(*(frames(calm_ring) for _ in range(CROWD)))
+    bad, gone, good = crowd[::10], crowd[1::10], [one for number, one in enumerate(crowd) if number % 10 > 1]
+
+    async def speak(one: Frames) -> None:
+        rpc = {"method": "echo", "data": "here"}
+        said = "rubbish" if one in bad else token
+        await one.send(one.numbered(connect={"token": said}), one.numbered(rpc=rpc), one.numbered(rpc=rpc))
+        await one.send(one.numbered(rpc=rpc))
+        if one in gone:
+            one.socket.transport.abort()
+
+    await asyncio.gather(*map(speak, crowd))
+    await asyncio.gather(*(one.reply(4) for one in good))
+    assert [one.order for one in good] == [[1, 2, 3, 4]] * len(good)
+    assert all("connect" in one.replies[1] and one.replies[4]["rpc"]["data"] == "here" for one in good)
+    assert [(await one.end())[0] for one in bad] == [3500] * len(bad)

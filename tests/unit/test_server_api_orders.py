@@ -10,9 +10,9 @@ import pytest
 from chassis.bus import Bus, Message, Unavailable
 from chassis.lifecycle import Background
 from chassis.streams import Record
-from gateway.connection import _labels
 from gateway.control import Control, EndConnections, EndSubscriptions, Whose, disconnect_code
 from gateway.hub import Follower, Hub
+from gateway.metrics import ending
 from gateway.outbox import Outbox
 from gateway.postman import Postman
 from gateway.settings import GatewaySettings
@@ -178,10 +178,10 @@ async def test_a_process_is_ready_once_it_hears(processes: tuple[Process, Proces
         assert await third.control.ready() is None
 
 
-def test_made_up_endings_do_not_become_labels() -> None:
+def test_made_up_endings_do_not_becomeending() -> None:
     """Metrics count the catalogue's codes and causes; a caller's own code and reason count as custom."""
-    assert _labels(disconnect_code(4777, "a reason of somebody's own"), 4777) == ("custom", "custom")
-    assert _labels(disconnect_code(3503, "a reason of somebody's own"), 3503) == ("3503", "force_disconnect")
-    assert _labels(codes.SLOW, 3008) == ("3008", "slow")
-    assert _labels(None, 1006) == ("1006", "network")
-    assert _labels(None, 4321) == ("other", "client")
+    assert ending(disconnect_code(4777, "a reason of somebody's own"), 4777) == ("custom", "custom")
+    assert ending(disconnect_code(3503, "a reason of somebody's own"), 3503) == ("3503", "force_disconnect")
+    assert ending(codes.SLOW, 3008) == ("3008", "slow")
+    assert ending(None, 1006) == ("1006", "network")
+    assert ending(None, 4321) == ("other", "client")

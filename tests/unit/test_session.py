@@ -74,6 +74,14 @@ def test_connect_is_performed_once(session: Session) -> None:
     assert session.receive(connect, "connect") == End(codes.DISCONNECT_BAD_REQUEST)
 
 
+def test_who_waited_for_its_turn_has_its_time_anew(session: Session) -> None:
+    """A connect command may wait where thousands connect: the client is stale only when what follows takes too long."""
+    session.heard(30)
+    assert session.tick(30) is None
+    assert session.next_tick() == 30 + SETTINGS.connect_seconds
+    assert session.tick(30 + SETTINGS.connect_seconds) == End(codes.STALE)
+
+
 def test_after_a_refused_connect_nothing_is_accepted(session: Session) -> None:
     """An error reply to connect leaves the connection unusable, and its timer ends it as stale."""
     session.refused()
