@@ -1,7 +1,6 @@
 """What one caller may ask: the size of a body, attempts per address, one attempt at a time per name."""
 
 import asyncio
-import ipaddress
 import math
 import time
 from collections import OrderedDict
@@ -13,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from auth_service import metrics, refusals
 from auth_service.settings import Settings
+from chassis.addresses import network
 from chassis.app import problem_response
 
 
@@ -65,19 +65,6 @@ class AddressLimits:
         self.password = AddressLimit("password", *password, many, clock)
         self.guest = AddressLimit("guest", *guest, many, clock)
         self.session = AddressLimit("session", *session, many, clock)
-
-
-def network(address: str) -> str:
-    """Return what counts as one caller: an IPv4 address, or the /64 that one IPv6 subscriber has to himself."""
-    try:
-        parsed = ipaddress.ip_address(address)
-    except ValueError:
-        return "unknown"
-    if isinstance(parsed, ipaddress.IPv4Address):
-        return str(parsed)
-    if parsed.ipv4_mapped is not None:
-        return str(parsed.ipv4_mapped)
-    return str(ipaddress.IPv6Network((parsed, 64), strict=False))
 
 
 @dataclass(slots=True)

@@ -32,6 +32,7 @@ from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.server_api import ServerAPI
 from gateway.settings import GatewaySettings
+from gateway.strangers import Strangers
 from gateway.turnstile import Turnstile
 from protocol.names import new_id
 
@@ -90,6 +91,7 @@ def create(settings: GatewaySettings) -> FastAPI:
                 quota,
                 Alarms(),
                 turnstile,
+                Strangers(settings.max_unauthenticated_connections),
             )
             app.state.server_api = ServerAPI(parts, control)
             for name, check in (

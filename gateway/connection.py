@@ -35,6 +35,7 @@ class Connection:
     """One connected client. Made when the handshake is accepted; ends once, with a code of the catalogue."""
 
     __slots__ = (
+        "_address",
         "_commands",
         "_ended",
         "_left",
@@ -63,6 +64,7 @@ class Connection:
         parts: Parts,
         background: Background,
         identity: Identity | None,
+        address: str,
         ping_offset: float,
     ) -> None:
         self.client = names.new_id()
@@ -71,6 +73,10 @@ class Connection:
         self.codec = codec
         self.parts = parts
         self.handshake_identity = identity
+        self._address = address if identity is None else ""
+        """Whose it is, as long as it has not said so itself."""
+        if self._address:
+            parts.strangers.came(self._address)
         self.background = background
         self._wire = wire
         self._started = self.now()
@@ -128,6 +134,7 @@ class Connection:
         self.due = NEVER
         self._cancel_stall()
         self._commands.clear()
+        self._strange_no_more()
         Connection.everyone.discard(self)
         if self.parts.turnstile.may_leave(self):
             self.go_out()
@@ -193,6 +200,7 @@ class Connection:
         """Register with the hub once authenticated."""
         self.parts.hub.enter(self, identity.session)
         self.parts.quota.entered(identity.user)
+        self._strange_no_more()
         log.info("connected", client=self.client, user=identity.user)
 
     def client_info(self, channel: str) -> ClientInfo:
@@ -301,6 +309,11 @@ class Connection:
             self.end(decision.code)
         else:
             self.set_alarm()
+
+    def _strange_no_more(self) -> None:
+        if self._address:
+            self.parts.strangers.gone(self._address)
+            self._address = ""
 
     def _cancel_stall(self) -> None:
         if self._stall is not None:

@@ -8,6 +8,7 @@ FastAPI dependency in `authentication.py`; so does everybody while this process 
 from typing import Any
 from urllib.parse import parse_qsl
 
+from chassis.addresses import Proxies
 from gateway.connection import Connection
 from gateway.drain import Drain
 from gateway.endpoints import WEBSOCKET_PATH, bound_kernel_buffers, chosen_codec, chosen_subprotocol, connection_on
@@ -53,11 +54,14 @@ class Doorman:
         self._settings = settings
         self._drain = drain
         self._origins = frozenset(settings.origins)
+        self._proxies = Proxies(settings.forwarded_allow_ips)
 
-    def admit(self, socket: Socket, key: bytes, target: bytes, headers: Headers, port: int, state: Any) -> bool:
+    def admit(
+        self, socket: Socket, key: bytes, target: bytes, headers: Headers, peer: str, port: int, state: Any
+    ) -> bool:
         """Accept a handshake and detach its socket; False when it has to be looked at. `key` answers the client's.
 
-        `port` is the one it came in on, `state` what the application holds.
+        `peer` is the address it came from, `port` the one it came in on, `state` what the application holds.
         """
         settings = self._settings
         if self._drain.refusing or port == settings.gateway_internal_port:
@@ -67,9 +71,12 @@ class Doorman:
         found = plain(target, headers, self._origins)
         if found is None:
             return False
+        address = self._proxies.caller(peer, headers)
+        if state.parts.strangers.full(address):
+            return False
         codec, subprotocol = found
         socket.take_over()
         socket.transport.write(switching(key, subprotocol))
         bound_kernel_buffers(socket.transport, settings)
-        socket.detach(connection_on(socket, codec, state, None))
+        socket.detach(connection_on(socket, codec, state, None, address))
         return True

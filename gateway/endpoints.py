@@ -16,6 +16,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from chassis import logs
+from chassis.addresses import network
 from chassis.app import VERSION, Problem, problem_response
 from chassis.bus import TooLarge, Unavailable
 from gateway import metrics
@@ -58,28 +59,37 @@ async def connect(websocket: WebSocket, identity: Annotated[Identity | None, Dep
     """Accept a client and detach it: from here on its `Connection` lives on the socket alone."""
     parts: Parts = websocket.app.state.parts
     settings = parts.settings
-    if is_full(websocket):
-        metrics.refused.labels("full").inc()
+    address = address_of(websocket)
+    why = no_place(parts, identity, address)
+    if why:
+        metrics.refused.labels(why).inc()
         await websocket.send_denial_response(Response("too many connections", 503, {"Retry-After": "5"}))
         return
     await websocket.accept(subprotocol=chosen_subprotocol(websocket.scope["subprotocols"], ticket_protocol(websocket)))
     socket: Socket = websocket.scope["extensions"][EXTENSION]
     bound_kernel_buffers(socket.transport, settings)
     codec = chosen_codec(websocket.scope["subprotocols"], dict(websocket.query_params))
-    socket.detach(connection_on(socket, codec, websocket.app.state, identity))
+    socket.detach(connection_on(socket, codec, websocket.app.state, identity, address))
 
 
-def connection_on(wire: Wire, codec: Codec, state: State, identity: Identity | None) -> Connection:
-    """Return a new connection that writes to `wire`; `state` is what the application holds."""
+def connection_on(wire: Wire, codec: Codec, state: State, identity: Identity | None, address: str) -> Connection:
+    """Return a new connection that writes to `wire`; `state` is what the application holds, `address` whose it is."""
     interval = state.parts.settings.ping_seconds
     ping_offset = random.uniform(interval / 2, interval)  # noqa: S311  # spreads pings, guards nothing
-    return Connection(wire, codec, state.parts, state.background, identity, ping_offset)
+    return Connection(wire, codec, state.parts, state.background, identity, address, ping_offset)
 
 
-def is_full(connection: HTTPConnection) -> bool:
-    """Tell whether this process holds as many connections as it may."""
-    parts: Parts = connection.app.state.parts
-    return len(Connection.everyone) >= parts.settings.max_connections
+def address_of(connection: HTTPConnection) -> str:
+    """Return the network that a request comes from; uvicorn has believed those proxies that may be."""
+    return network(connection.client.host) if connection.client else network("")
+
+
+def no_place(parts: Parts, identity: Identity | None, address: str) -> str:
+    """Return why there is no place for a newcomer, in the metric's words: in this process, or for its address unless
+    it has shown a credential. Empty when there is one."""
+    if len(Connection.everyone) >= parts.settings.max_connections:
+        return "full"
+    return "strangers" if identity is None and parts.strangers.full(address) else ""
 
 
 def chosen_subprotocol(offered: list[str], ticket: str | None) -> str | None:
@@ -180,17 +190,18 @@ class StreamResponse(Response):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Write the headers, then leave the rest to a `Connection` until that ends."""
         http: Http = scope["extensions"][HTTP_EXTENSION]
-        full = is_full(self._request)
-        stream = None if full else http.begin(self._codec, self._form)
+        address = address_of(self._request)
+        why = no_place(self._request.app.state.parts, self._identity, address)
+        stream = None if why else http.begin(self._codec, self._form)
         if stream is None:
-            metrics.refused.labels("full" if full else "unavailable").inc()
+            metrics.refused.labels(why or "unavailable").inc()
             refusal = Response("no connection now", 503, {"Retry-After": "5", "Connection": "close"})
             await refusal(scope, receive, send)
             return
         state = self._request.app.state
         bound_kernel_buffers(http.transport, state.parts.settings)
         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
-        connection = connection_on(stream, self._codec, state, self._identity)
+        connection = connection_on(stream, self._codec, state, self._identity, address)
         emulation: Emulation = state.emulation
         emulation.enter(connection.secret, connection)
         by_us = False

@@ -37,7 +37,8 @@ accepted = Counter(
 )
 refused = Counter(
     "parley_connections_refused",
-    "Handshakes refused before accept, by reason; a rise means bad credentials, foreign pages or a full process.",
+    "Handshakes refused before accept, by reason; a rise means bad credentials, foreign pages, a full process, or an "
+    "address with too many connections that have not said who they are (strangers).",
     ["reason"],
 )
 emulated = Counter(
@@ -205,7 +206,8 @@ def ending(ended: DisconnectCode | None, code: int) -> tuple[str, str]:
 
 for _by_transport in (connections, accepted):
     start_at_zero(_by_transport, *TRANSPORTS)
-start_at_zero(refused, "full", "draining", "unavailable", "foreign_origin", "invalid_token", "invalid_ticket")
+start_at_zero(refused, "full", "strangers", "draining", "unavailable")
+start_at_zero(refused, "foreign_origin", "invalid_token", "invalid_ticket")
 start_at_zero(emulated, "here", "passed_on", "gone", "unavailable")
 start_at_zero(
     authenticated,

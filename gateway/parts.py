@@ -16,6 +16,7 @@ from gateway.quota import Quota
 from gateway.relay import Relay
 from gateway.revocations import Revocations
 from gateway.settings import GatewaySettings
+from gateway.strangers import Strangers
 from gateway.subscription_tokens import Grant, verify_subscription
 from gateway.turnstile import Turnstile
 from protocol.client import Command, Error, Reply
@@ -43,6 +44,7 @@ class Parts:
     quota: Quota
     alarms: Alarms
     turnstile: Turnstile
+    strangers: Strangers
 
     def subscription_grant(self, token: str, channel: str, user: str, client: str) -> Grant:
         """Judge a subscription token; raises as `subscription_tokens.verify_subscription`."""

@@ -205,8 +205,10 @@ class Http(PatientHttp):
         """Let the application's doorman answer the handshake, if it has one and he can; tell whether he did."""
         state = self._state
         doorman = getattr(state, "doorman", None)
-        port = self.server[1] if self.server else 0
-        if doorman is None or not doorman.admit(socket, key, self.url, self.headers, port, state):
+        if doorman is None:
+            return False
+        peer, port = self.client[0] if self.client else "", self.server[1] if self.server else 0
+        if not doorman.admit(socket, key, self.url, self.headers, peer, port, state):
             return False
         self.parser = None  # type: ignore[assignment]  # it holds this object, and both would wait for the collector
         return True

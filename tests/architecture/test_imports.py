@@ -68,7 +68,7 @@ HOMES = {
     ),
     "starlette": ("chassis/app.py", "*/app.py", "*/endpoints.py", "auth_service/limits.py"),
     "structlog": ("chassis/logs.py", "chassis/app.py", "gateway/command_queue.py"),
-    "uvicorn": ("chassis/patience.py", "chassis/server.py"),
+    "uvicorn": ("chassis/addresses.py", "chassis/patience.py", "chassis/server.py"),
     "uvicorn_worker": ("chassis/server.py",),
     "websockets": ("gateway/framing.py",),
     "yaml": ("deploy/manifests.py", "deploy/rules.py"),

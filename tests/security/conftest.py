@@ -11,6 +11,7 @@ __all__ = ["enter", "entered", "frames", "issuer"]
 
 BURST = 50
 USER_CONNECTIONS = 6
+STRANGERS = 40
 
 
 @pytest.fixture(scope="session")
@@ -20,6 +21,7 @@ def guarded_ring(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ring]:
         "COMMAND_BURST": str(BURST),
         "COMMANDS_PER_SECOND": "5",
         "MAX_USER_CONNECTIONS": str(USER_CONNECTIONS),
+        "MAX_UNAUTHENTICATED_CONNECTIONS": str(STRANGERS),
         "LEASE_SECONDS": "2",
         "LOG_FORMAT": "json",
         "LOG_LEVEL": "debug",

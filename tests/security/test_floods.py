@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+import websockets
 
 from tests.bench.beside import GatewayBeside
 from tests.bench.clients import Frames, eventually, guest
 from tests.bench.metrics import metrics_page, total
 from tests.bench.ring import Ring
-from tests.security.conftest import BURST, USER_CONNECTIONS
+from tests.security.conftest import BURST, STRANGERS, USER_CONNECTIONS
 
 Open = Callable[..., Awaitable[Frames]]
 ECHO = {"method": "echo", "data": {"x": 1}}
@@ -93,6 +94,41 @@ async def test_a_user_has_so_many_connections_on_all_gateways(ring: Ring, frames
     finally:
         ring.websocket_url = url
         await asyncio.to_thread(second.__exit__, None, None, None)
+
+
+async def test_strangers_of_one_address_have_so_many_places(ring: Ring, frames: Open) -> None:
+    """Who has not said who it is takes a place of its address; who comes from elsewhere, or proves itself, gets in."""
+    flood = {"X-Forwarded-For": "198.51.100.7"}
+    people = [await guest(ring, f"Stranger {number}") for number in range(3)]
+
+    async def asked(headers: dict[str, str]) -> Frames | websockets.Response:
+        try:
+            return await frames(ring, additional_headers=headers)
+        except websockets.InvalidStatus as refused:
+            return refused.response
+
+    async def let_in(headers: dict[str, str]) -> bool:
+        return isinstance(await asked(headers), Frames)
+
+    places = STRANGERS * len(ring.worker_pids())
+    answers = [await asked(flood) for _ in range(places + 30)]
+    inside = [one for one in answers if isinstance(one, Frames)]
+    refused = [one for one in answers if not isinstance(one, Frames)]
+    assert STRANGERS <= len(inside) <= places
+    assert {(one.status_code, one.headers["Retry-After"]) for one in refused} == {(503, "5")}
+
+    assert await let_in({"X-Forwarded-For": "198.51.100.8"})
+    assert await let_in(flood | {"Authorization": f"Bearer {people[0].access}"})
+    page = await metrics_page(ring, "gateway")
+    assert total(page, "parley_connections_refused_total", reason="strangers") >= len(refused)
+
+    for one, account in zip(inside, people, strict=False):
+        assert await one.enter(account.access)
+    await eventually(lambda: let_in(flood), "those who have said who they are left their places")
+    for one in inside:
+        await one.close()
+    for _ in range(STRANGERS):
+        await eventually(lambda: let_in(flood), "those who left have, too")
 
 
 def resident(pid: int) -> int:

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from auth_service.accounts import backoff
-from auth_service.limits import AddressLimit, Turns, network
+from auth_service.limits import AddressLimit, Turns
 from auth_service.settings import Settings
 from chassis.app import Problem
 
@@ -59,22 +59,6 @@ def test_no_limit() -> None:
     for _ in range(100):
         limit.take("192.0.2.1")
     assert len(limit) == 0
-
-
-@pytest.mark.parametrize(
-    ("address", "caller"),
-    [
-        ("192.0.2.1", "192.0.2.1"),
-        ("::ffff:192.0.2.1", "192.0.2.1"),
-        ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::/64"),
-        ("2001:db8:1:2::1", "2001:db8:1:2::/64"),
-        ("", "unknown"),
-        ("a name", "unknown"),
-    ],
-)
-def test_network(address: str, caller: str) -> None:
-    """IPv6 subscribers have a /64 to themselves, so that is what counts as one."""
-    assert network(address) == caller
 
 
 def test_backoff() -> None:
