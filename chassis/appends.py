@@ -7,13 +7,13 @@ So a few appends go by themselves, as soon as they come; what comes while many a
 
 import asyncio
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
 
-from chassis import logs, metrics
+from chassis import logs
 from chassis.bus import BadSubject, Bus, BusError, Message, TooLarge, Unavailable
 from protocol import subjects
 from protocol.names import new_id
@@ -83,14 +83,17 @@ async def append_alone(bus: Bus, one: Append) -> Stored:
     raise Unavailable(str(ack.error.get("description")))
 
 
+Tell = Callable[[str, int], None]
+"""Told what became of a group (`stored`, `refused`, or `unknown`) and how many records it had."""
 Waiting = tuple[Append, "asyncio.Future[Stored]"]
 
 
 class GroupCommit:
     """The appends of one process to one stream, which must have been made with `allow_atomic`."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: Bus, tell: Tell) -> None:
         self._bus = bus
+        self._tell = tell
         self._alone = 0
         self._waiting: list[Waiting] = []
         self._committing: asyncio.Task[None] | None = None
@@ -144,17 +147,16 @@ class GroupCommit:
         try:
             first = await self._together([one for one, _ in group])
         except Refused as refused:
-            metrics.append_groups.labels("refused").inc()
+            self._tell("refused", len(group))
             log.debug("stored one by one", records=len(group), reason=str(refused))
             await self._store_one_by_one(group)
         except BusError as error:
-            metrics.append_groups.labels("unknown").inc()
+            self._tell("unknown", len(group))
             for _, stored in group:
                 if not stored.done():
                     stored.set_exception(error)
         else:
-            metrics.append_groups.labels("stored").inc()
-            metrics.grouped_appends.inc(len(group))
+            self._tell("stored", len(group))
             for sequence, (_, stored) in enumerate(group, first):
                 if not stored.done():
                     stored.set_result(Stored(sequence, False))

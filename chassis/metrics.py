@@ -37,16 +37,6 @@ nats_errors = Counter(
     "Errors that nats-server or its client reported, by kind; a rise means denied subjects or slow consumers.",
     ["kind"],
 )
-append_groups = Counter(
-    "parley_append_groups",
-    "Groups of records offered with one sync of the disk, by result (stored, refused: then one by one, unknown); a "
-    "rise of stored means more load, of refused that processes compete for rooms.",
-    ["result"],
-)
-grouped_appends = Counter(
-    "parley_grouped_appends",
-    "Records stored in such groups; over the stored groups, how many share a sync.",
-)
 http_requests = Counter(
     "parley_http_requests",
     "HTTP requests answered, by route template, method and status; a rise of 5xx means failing requests.",

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from chassis import logs, traces
-from chassis.appends import Append, GroupCommit, Stored, append_alone
+from chassis.appends import Append, GroupCommit, Stored, Tell, append_alone
 from chassis.bus import Bus, Message, Unavailable
 from protocol import subjects
 from protocol.names import new_id
@@ -63,10 +63,11 @@ def record(message: Message) -> Record:
 class Stream:
     """One JetStream stream."""
 
-    def __init__(self, bus: Bus, name: str, *, grouped: bool = False) -> None:
-        """`grouped`: appends that come together share one sync; the stream is to be made with `allow_atomic`."""
+    def __init__(self, bus: Bus, name: str, grouped: Tell | None = None) -> None:
+        """`grouped`: appends that come together share one sync, and it is told of each group of them. The stream is to
+        be made with `allow_atomic` then."""
         self._bus = bus
-        self._grouped = GroupCommit(bus) if grouped else None
+        self._grouped = GroupCommit(bus, grouped) if grouped else None
         self.name = name
         self.epoch = ""
         """The epoch, as of the last time the state was asked."""

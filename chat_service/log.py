@@ -63,7 +63,7 @@ class Log:
 
     def __init__(self, bus: Bus, replicas: int, duplicate_window_seconds: int) -> None:
         self._bus = bus
-        self._stream = Stream(bus, subjects.ROOMS_STREAM, grouped=True)
+        self._stream = Stream(bus, subjects.ROOMS_STREAM, metrics.group_offered)
         self._config = {
             "subjects": [subjects.ROOM_LOGS],
             "storage": "file",

@@ -20,6 +20,16 @@ append_duration = Histogram(
     "Time from handing a record to NATS until it was on disk; a rise means the disk under NATS is slow.",
     buckets=FAST_BUCKETS,
 )
+append_groups = Counter(
+    "parley_chat_append_groups",
+    "Groups of records offered with one sync of the disk, by result (stored, refused: then one by one, unknown); a "
+    "rise of stored means more load, of refused that processes compete for rooms.",
+    ["result"],
+)
+grouped_appends = Counter(
+    "parley_chat_grouped_appends",
+    "Records stored in such groups; over the stored groups, how many share a sync.",
+)
 conflicts = Counter(
     "parley_chat_conflicts",
     "Appends that lost the race for an offset and were decided again; a rise means replicas compete for one room.",
@@ -84,5 +94,13 @@ poison = Counter(
 )
 
 start_at_zero(duplicates, "memory", "archive", "nats")
+start_at_zero(append_groups, "stored", "refused", "unknown")
 start_at_zero(archive_batches, "stored", "lost")
 start_at_zero(archive_failures, "log", "database")
+
+
+def group_offered(result: str, records: int) -> None:
+    """Count a group of records, as `chassis.appends` tells what became of it."""
+    append_groups.labels(result).inc()
+    if result == "stored":
+        grouped_appends.inc(records)

@@ -240,12 +240,13 @@ _OURS = Row(
             "short",
             [
                 Query(
-                    "sum(rate(parley_grouped_appends_total[$__rate_interval])) / "
-                    'sum(rate(parley_append_groups_total{result="stored"}[$__rate_interval]))',
+                    "sum(rate(parley_chat_grouped_appends_total[$__rate_interval])) / "
+                    'sum(rate(parley_chat_append_groups_total{result="stored"}[$__rate_interval]))',
                     "records per group",
                 ),
                 Query(
-                    'sum(rate(parley_append_groups_total{result!="stored"}[$__rate_interval]))', "refused or unknown/s"
+                    'sum(rate(parley_chat_append_groups_total{result!="stored"}[$__rate_interval]))',
+                    "not together/s",
                 ),
             ],
         ),

@@ -182,7 +182,7 @@ async def test_the_gateway_is_killed(party: Party, ring: Ring, what: str) -> Non
     killed = time.monotonic()
     await party.hear(5, "after the kill", 60)
     if what == "everything":
-        assert all(count >= 1 for count in party.reconnects)
+        await eventually(lambda: all(count >= 1 for count in party.reconnects), "everybody has come back", 30)
     staying = 0
     for one in lost:
         if what == "one worker" and not one.closed:
