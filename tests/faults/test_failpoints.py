@@ -30,6 +30,10 @@ the messages go through it. Those that come back send commands, too."""
 ARCHIVE_EVERY = 2, 10
 """The archive takes what came within a quarter of a second at once, so its places are come to seldom: each how many
 arrivals, in the short set and in the whole one."""
+ANSWERED = "chat bus.answered"
+SHARE_AN_ANSWER = 2, 20
+"""About how many messages one answer of NATS to the chat service is for, under the load of the short set and the whole
+one: records that come together are stored together."""
 ARCHIVE_SHORT = 1500
 """Messages of its rows in the short set, so that they are not over before the second batch."""
 HALTS = {False: (10.0, 2.0), True: (1.5,)}
@@ -56,6 +60,8 @@ async def test_at(row: Row, stage: Stage, enter: Enter, action: str, place: str)
     messages = row.messages(short=ARCHIVE_SHORT if archive else 300)
     halts = HALTS[row.short]
     every = ARCHIVE_EVERY[not row.short] if archive else messages // TIMES[name][not row.short]
+    if place == ANSWERED:
+        every //= SHARE_AN_ANSWER[not row.short]
     crowd = await enter(stage, sticky=True)
     before = stage.restarts[name] + stage.halts[name]
     async with stage.failing(name, f"{failpoint}:{action}:{every}", halts):
