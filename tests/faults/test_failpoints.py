@@ -31,9 +31,9 @@ ARCHIVE_EVERY = 2, 10
 """The archive takes what came within a quarter of a second at once, so its places are come to seldom: each how many
 arrivals, in the short set and in the whole one."""
 ANSWERED = "chat bus.answered"
-SHARE_AN_ANSWER = 2, 20
-"""About how many messages one answer of NATS to the chat service is for, under the load of the short set and the whole
-one: records that come together are stored together."""
+SHARE_AN_ANSWER = 1, 20
+"""How many messages one answer of NATS to the chat service is for, at most, under the load of the short set and of the
+whole one: where enough records come together they are stored together."""
 ARCHIVE_SHORT = 1500
 """Messages of its rows in the short set, so that they are not over before the second batch."""
 HALTS = {False: (10.0, 2.0), True: (1.5,)}
