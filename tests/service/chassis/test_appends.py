@@ -1,6 +1,9 @@
 """Many records with one sync: each asker is told what became of its own, whatever is wrong with the others."""
 
 import asyncio
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -13,6 +16,7 @@ from chassis.bus import Bus, TooLarge, Unavailable
 from chassis.settings import Settings
 from chassis.streams import Stream
 from tests.bench.nats import NatsServer
+from tests.bench.ring import ROOT
 
 MANY = AT_ONCE + 3 * MOST_TOGETHER
 CONFIG: dict[str, Any] = {
@@ -25,9 +29,14 @@ CONFIG: dict[str, Any] = {
 
 
 @pytest.fixture
-async def bus(nats_server: Callable[..., NatsServer], tmp_path: Path) -> AsyncIterator[Bus]:
-    """The connection of a chat service to a real NATS."""
-    server = nats_server()
+def server(nats_server: Callable[..., NatsServer]) -> NatsServer:
+    """A real NATS."""
+    return nats_server()
+
+
+@pytest.fixture
+async def bus(server: NatsServer, tmp_path: Path) -> AsyncIterator[Bus]:
+    """The connection of a chat service to it."""
     made = Settings(data_dir=tmp_path, nats_url=server.url, nats_password=server.passwords["chat"])  # type: ignore[arg-type]
     async with Bus(made, "chat") as connected:
         yield connected
@@ -175,3 +184,28 @@ async def test_more_than_may_wait_is_refused_at_once(stream: Stream) -> None:
 
     assert [isinstance(one, Unavailable) for one in found[-over:]] == [True] * over
     assert isinstance(found[-over - 1], Stored)
+
+
+async def test_an_operator_has_an_old_stream_take_batches(
+    bus: Bus, server: NatsServer, tell: Tell, groups: Counter[str], tmp_path: Path
+) -> None:
+    """After `python -m deploy.streams batches` a service that starts anew stores together; what was there stays."""
+    old = Stream(bus, "ROOMS", tell)
+    await old.ensure(**{**CONFIG, "allow_atomic": False, "metadata": {"epoch": "e"}})
+    kept = await append(old, 1000)
+
+    command = [sys.executable, "-m", "deploy.streams", "batches"]
+    given = {"NATS_URL": server.url, "NATS_PASSWORD": server.passwords["operator"], "DATA_DIR": str(tmp_path)}
+    done = await asyncio.to_thread(
+        subprocess.run, command, cwd=ROOT, env=os.environ | given, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("streams: ROOMS: ")
+
+    new = Stream(bus, "ROOMS", tell)
+    found = await told([append(new, number) for number in range(200)])
+
+    assert groups["stored"]
+    for number, one in enumerate(found):
+        await assert_stored(new, number, one)
+    await assert_stored(new, 1000, kept)
