@@ -27,9 +27,10 @@ MOST_TOGETHER = 256
 MOST_BYTES = 1024 * 1024
 """About the most that the bodies of one batch have."""
 MOST_WAITING = 4096
+"""How long they wait is bounded by who asks: the chat service gives up after CHAT_COMMAND_SECONDS."""
 _WRONG_LAST_SEQUENCE = 10071
 _NO_BATCHES = (10174, 10177)
-"""The stream takes no batches (made before there were any); the server takes none with message ids (before 2.14)."""
+"""The stream takes no batches (made before there were any); the server takes none with message ids."""
 
 
 class Conflict(BusError):
@@ -150,11 +151,11 @@ class GroupCommit:
             self._tell("refused", len(group))
             log.debug("stored one by one", records=len(group), reason=str(refused))
             await self._store_one_by_one(group)
-        except BusError as error:
+        except Unavailable as error:
             self._tell("unknown", len(group))
             for _, stored in group:
                 if not stored.done():
-                    stored.set_exception(error)
+                    stored.set_exception(Unavailable(str(error)))
         else:
             self._tell("stored", len(group))
             for sequence, (_, stored) in enumerate(group, first):

@@ -105,8 +105,8 @@ class GatewaySettings(Settings):
         default=10_000,
         ge=0,
         description="Connections of one address (of a /64 in IPv6) in one gateway process that have not said yet who "
-        "they are; more are answered 503. As it is, no address fills a process. Where addresses are those of people "
-        "(FORWARDED_ALLOW_IPS), 100 is plenty. 0: no limit.",
+        "they are; more are answered 503. As it is, no address fills a process. Make it far lower where addresses are "
+        "those of people (FORWARDED_ALLOW_IPS). 0: no limit.",
     )
     commands_per_second: float = Field(
         default=10_000, ge=0, description="Commands of one connection per second in the long run. 0: no limit."

@@ -178,7 +178,7 @@ async def test_a_process_is_ready_once_it_hears(processes: tuple[Process, Proces
         assert await third.control.ready() is None
 
 
-def test_made_up_endings_do_not_becomeending() -> None:
+def test_made_up_endings_do_not_become_labels() -> None:
     """Metrics count the catalogue's codes and causes; a caller's own code and reason count as custom."""
     assert ending(disconnect_code(4777, "a reason of somebody's own"), 4777) == ("custom", "custom")
     assert ending(disconnect_code(3503, "a reason of somebody's own"), 3503) == ("3503", "force_disconnect")

@@ -15,6 +15,7 @@ from chassis.appends import AT_ONCE, MOST_TOGETHER, MOST_WAITING, Conflict, Stor
 from chassis.bus import Bus, TooLarge, Unavailable
 from chassis.settings import Settings
 from chassis.streams import Stream
+from tests.bench.clients import eventually
 from tests.bench.nats import NatsServer
 from tests.bench.ring import ROOT
 
@@ -209,3 +210,26 @@ async def test_an_operator_has_an_old_stream_take_batches(
     for number, one in enumerate(found):
         await assert_stored(new, number, one)
     await assert_stored(new, 1000, kept)
+
+
+async def test_who_has_no_answer_is_told_so_and_may_ask_again(server: NatsServer, bus: Bus, stream: Stream) -> None:
+    """NATS is killed while hundreds are under way: each is told in time; repeated, each is there once."""
+    asked = [append(stream, number) for number in range(MANY)]
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    server.kill()  # in this turn, so that no more is answered meanwhile
+
+    async with asyncio.timeout(10):
+        found = await told(asked)
+    assert {type(one) for one in found} <= {Stored, Unavailable}
+    assert any(isinstance(one, Unavailable) for one in found)
+
+    await asyncio.to_thread(server.start)
+    await eventually(lambda: bus.connected, "NATS is there again", 10)
+    await eventually(stream.state, "the stream is there again", 10)
+    again = await told([append(stream, number) for number in range(MANY)])
+    assert {type(one) for one in again} <= {Stored, Conflict}  # in conflict: it was stored the first time
+    for number, one in enumerate(found):
+        there, _ = await stream.read(f"room.r{number}.log", 1)
+        assert len(there) == 1
+        if isinstance(one, Stored):
+            assert there[0].sequence == one.sequence

@@ -1,4 +1,4 @@
-"""A database that has no room left is away, not broken."""
+"""What a database does about its disk: when that is full, and when it is synced."""
 
 from pathlib import Path
 
@@ -27,5 +27,16 @@ async def test_sqlite_without_room_is_away(tmp_path: Path) -> None:
             await write(100_000)
         async with database.begin() as connection:
             assert (await connection.execute(text("SELECT count(*) FROM notes"))).scalar_one() == 1
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize(("derived", "synchronous"), [(False, 2), (True, 1)])
+async def test_sqlite_syncs_what_cannot_be_made_again(tmp_path: Path, *, derived: bool, synchronous: int) -> None:
+    """Every commit is synced (FULL), unless the log can make it again (NORMAL)."""
+    database = Database(database_url(f"sqlite:///{tmp_path / 'some.db'}", tmp_path, "test"), derived=derived)
+    try:
+        async with database.begin() as connection:
+            assert (await connection.execute(text("PRAGMA synchronous"))).scalar_one() == synchronous
     finally:
         await database.close()
