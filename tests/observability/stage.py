@@ -4,12 +4,15 @@ Without the launcher, whose NATS has no monitoring port. The second gateway hear
 messages, so that there are gaps to count. Imports nothing of ours.
 """
 
+import contextlib
 import copy
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
 import uuid
+from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
@@ -81,6 +84,16 @@ class Service:
         """Process ids of a gateway's workers."""
         assert self._process is not None, "not started"
         return [process.pid for process in processes.marked(self._mark) if process.parent == self._process.pid]
+
+    @contextlib.contextmanager
+    def halted(self) -> Iterator[None]:
+        """Let it do nothing within the block (SIGSTOP); what is sent to it waits."""
+        assert self._process is not None, "not started"
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def wait_until_ready(self) -> None:
         """Return when it answers that it is ready."""

@@ -38,6 +38,9 @@ PASSWORD = "correct horse battery"
 BURST = 30
 """Connections that end at once: more than the annotation of close bursts takes for chance."""
 
+CROWD = 64
+"""People who speak in a room of their own at once: more than the appends that go one by one."""
+
 Say = Callable[[str], None]
 
 
@@ -61,6 +64,8 @@ async def busy_day(stage: Stage, say: Say) -> None:
         processes.kill(workers[0])
         await eventually(lambda: any(one.closed for one in crowd), "the worker's clients notice")
     await _without_nats(stage)
+    say("many rooms speak at once")
+    await _speak_until_groups(stage)
     say(f"{BURST} connections end at once")
     async with AsyncExitStack() as stack:
         burst = await asyncio.gather(*(_enter(stack, stage.ring) for _ in range(BURST)))
@@ -215,6 +220,28 @@ async def _talk_until_gaps(stage: Stage, one: Frames, room: str) -> None:
         if total(page, "parley_gaps_total", outcome="repaired") > 0:
             return
     raise AssertionError("400 messages through a lossy proxy, and no gap was repaired")
+
+
+async def _speak_until_groups(stage: Stage) -> None:
+    """Speak in many rooms at once until records have shared a sync of the disk (group commit, ADR 20)."""
+    chat, gateway = stage.services["chat"], stage.services["gateway-1"]
+    for _ in range(20):
+        async with AsyncExitStack() as stack:
+            people = [await _enter(stack, stage.ring) for _ in range(CROWD)]
+            places = [(one, await one.make_room(NAMES[1])) for one in people if not one.closed]
+            least = total(await asyncio.to_thread(gateway.metrics), "parley_messages_in_total") + CROWD // 2
+
+            async def passed_on(least: float = least) -> bool:
+                return total(await asyncio.to_thread(gateway.metrics), "parley_messages_in_total") >= least
+
+            with chat.halted():  # what is said meanwhile comes to it at once
+                said = [asyncio.create_task(one.say(room, "at once")) for one, room in places]
+                await eventually(passed_on, "the gateway has taken what was said")
+            # Some may have been asked to go to another worker meanwhile.
+            await asyncio.gather(*said, return_exceptions=True)
+        if total(await asyncio.to_thread(chat.metrics), "parley_chat_append_groups_total", result="stored") > 0:
+            return
+    raise AssertionError(f"{CROWD} rooms spoke at once 20 times, and no two records shared a sync")
 
 
 async def _without_nats(stage: Stage) -> None:
