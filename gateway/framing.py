@@ -23,6 +23,8 @@ CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0x0, 0x1, 0x2, 0x8, 0x9, 0xA
 NORMAL, PROTOCOL_ERROR, NO_STATUS, ABNORMAL, INVALID_DATA, TOO_BIG = 1000, 1002, 1005, 1006, 1007, 1009
 _RESERVED = frozenset((1004, NO_STATUS, ABNORMAL, 1015))
 """Close codes that no endpoint may send (RFC 6455, 7.4.1)."""
+_WHOLE = frozenset((0x80 | TEXT, 0x80 | BINARY))
+"""How a message begins that is one frame."""
 
 
 class Broken(Exception):
@@ -92,7 +94,7 @@ class Reader:
         """Return what is whole with `data`, in order; raise `Broken`, which has what came before the fault."""
         if self._rest:
             data = self._rest + data
-        elif self._message is None and (whole := _alone(data)) is not None:
+        elif self._message is None and (whole := _alone(data, self.most)) is not None:
             return [whole]
         received: list[Received] = []
         at, end = 0, len(data)
@@ -155,12 +157,21 @@ class Reader:
         return _message(self._opcode, whole)
 
 
-def _alone(data: bytes) -> Received | None:
-    """Return the short whole message that `data` is, which is how commands come; None when it is anything else."""
-    size = len(data) - 6
-    if not 1 <= size < 126 or data[1] != 0x80 | size or data[0] not in (0x80 | TEXT, 0x80 | BINARY):
+def _alone(data: bytes, most: int) -> Received | None:
+    """Return the whole message that `data` is and no more, which is how commands come; None for anything else."""
+    start = 6
+    size = len(data) - start
+    if size < 126:
+        if size < 1 or data[1] != 0x80 | size:
+            return None
+    else:
+        start = 8
+        size -= 2
+        if not 126 <= size <= min(most, 65535) or data[1] != 0xFE or data[2] << 8 | data[3] != size:
+            return None
+    if data[0] not in _WHOLE:
         return None
-    return _message(data[0] & 0x0F, apply_mask(data[6:], data[2:6]))
+    return _message(data[0] & 0x0F, apply_mask(data[start:], data[start - 4 : start]))
 
 
 def _message(opcode: int, payload: bytes) -> Received:

@@ -81,6 +81,41 @@ def test_any_bytes_are_read_or_refused(data: bytes) -> None:
     assert code in (0, 1002, 1007, 1009)
 
 
+def outcome(*packets: bytes) -> tuple[list[tuple[int, bytes]], int]:
+    """Return what is received of these packets, and the code with which the connection is failed, 0 for none."""
+    reader, received = Reader(MOST), []
+    try:
+        for one in packets:
+            received += reader.feed(one)
+    except Broken as broken:
+        return [tuple(one) for one in received + broken.before], broken.code
+    return [tuple(one) for one in received], 0
+
+
+flips = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 7)), max_size=2)
+
+
+@given(st.sampled_from([TEXT, BINARY, PING, 0]), st.integers(0, 1200), flips, st.integers(-2, 2))
+def test_a_frame_in_one_packet_is_read_as_in_two(
+    opcode: int, size: int, flipped: list[tuple[int, int]], more: int
+) -> None:
+    """The short way for a packet that is one whole frame decides as the long one does, whatever bits are wrong."""
+    data = bytearray(masked(opcode, b"x" * size))
+    for at, bit in flipped:
+        data[at] ^= 1 << bit
+    data = data[:more] if more < 0 else data + b"x" * more
+    assert outcome(bytes(data)) == outcome(bytes(data[:1]), bytes(data[1:]))
+
+
+@pytest.mark.parametrize("size", [1, 125, 126, 500, MOST, MOST + 1])
+@pytest.mark.parametrize(("at", "bit"), [(at, bit) for at in range(4) for bit in range(8)])
+def test_each_wrong_bit_is_seen_in_one_packet(size: int, at: int, bit: int) -> None:
+    """Any one bit of a head, of which three are flags, four the kind, one the mask, and the others the length."""
+    data = bytearray(masked(TEXT, b"x" * size))
+    data[at] ^= 1 << bit
+    assert outcome(bytes(data)) == outcome(bytes(data[:1]), bytes(data[1:]))
+
+
 @given(st.sampled_from(KINDS), st.binary(max_size=70_000))
 def test_what_we_write_is_what_the_library_writes(kind: tuple[Opcode, int], payload: bytes) -> None:
     """Frames equal those of `websockets`, at each of the three lengths."""
