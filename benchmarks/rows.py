@@ -14,7 +14,8 @@ from benchmarks.session import Measured, Session, fan_out, idle
 from benchmarks.works import UNJOINED, one_at_a_time, room, small_rooms, steady
 
 OURS = "Parley"
-ALL = tuple(PEERS_BY_NAME)
+LEAST = ("least Python", "least Python, NATS")
+ALL = tuple(name for name in PEERS_BY_NAME if name not in LEAST)
 FAST = tuple(name for name in ALL if name != "Django Channels")
 """Those that can do what the row asks for."""
 SLOW_TO_CONNECT = ("python-socketio", "FastAPI tutorial", "Django Channels", "nats-server ws")
@@ -108,7 +109,7 @@ ROWS = (
         "1,000 rooms of 5, saturated",
         "One message is under way in each room. The slowest to connect are measured once.",
         SATURATED,
-        FAST,
+        (*FAST, *LEAST),
         _load(small_rooms(1000)),
         once=SLOW_TO_CONNECT,
     ),
@@ -125,7 +126,7 @@ ROWS = (
         "A write for each delivery, in a room of 1,000",
         "One message is under way, and the gateway lets nothing wait for others (`FLUSH_SECONDS` of 1 µs).",
         (COST, SEEN, Column("per_frame", "deliveries per frame"), *CORES),
-        ("Node ws", "FastAPI tutorial", "C send(2)"),
+        ("Node ws", "FastAPI tutorial", "C send(2)", "least Python"),
         _load(one_at_a_time(1000), single),
         ours=lambda session: session.start(OURS, partial(parley, UNJOINED)),
     ),

@@ -118,6 +118,24 @@ def send() -> AbstractContextManager[Server]:
     return process("C send(2)", [str(build(PEERS / "send.c")), str(port)], Template(port))
 
 
+def least() -> AbstractContextManager[Server]:
+    """The least Python."""
+    port = free_port()
+    return process("least Python", [sys.executable, "least.py", str(port)], Template(port))
+
+
+@contextmanager
+def least_with_nats() -> Iterator[Server]:
+    """The least Python that passes everything through NATS."""
+    port, nats = free_port(), free_port()
+    program = Path(sys.executable).parent / "nats-server"
+    with (
+        process("NATS", [str(program), "-a", "127.0.0.1", "-p", str(nats)], Template(nats), GENERATOR_CORE) as broker,
+        process("least, NATS", [sys.executable, "least.py", str(port), str(nats)], Template(port)) as server,
+    ):
+        yield dataclasses.replace(server, brokers=broker.pids)
+
+
 def tutorial() -> AbstractContextManager[Server]:
     """FastAPI's tutorial under uvicorn."""
     port = free_port()
@@ -203,4 +221,6 @@ PEERS_BY_NAME: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "nchan": nchan,
     "nats-server ws": nats_ws,
     "C send(2)": send,
+    "least Python": least,
+    "least Python, NATS": least_with_nats,
 }

@@ -8,7 +8,6 @@ the process ends and is started again.
 """
 
 import asyncio
-import itertools
 import os
 import re
 import signal
@@ -19,13 +18,13 @@ from nats import errors
 from nats.micro import add_service
 from nats.micro.service import Service, ServiceConfig
 
-from chassis import failpoints, logs, metrics
+from chassis import logs, metrics
 from chassis.encryption import Encryption
+from chassis.inbox import Inbox
 from chassis.nats_reading import Direct, Message, Receive, lean_client, subscribe
 from chassis.nats_serving import LeanEndpoint, Respond, Serve
 from chassis.nats_writing import MAX_SUBJECT, Congested, Malformed, Oversize, Writer, command
 from chassis.settings import Settings
-from protocol.names import new_id
 
 log = logs.get(__name__)
 
@@ -35,8 +34,6 @@ RECONNECT_WAIT_SECONDS = 0.25
 CONNECT_SECONDS = 2
 NO_RESPONDERS = "503"
 """The status with which nats-server answers a request that nobody listens for."""
-MAX_PARTS = 4096
-"""Most messages of one answer to `request_many`; the caller asks for fewer."""
 
 Subscription = Direct
 
@@ -71,10 +68,7 @@ class Bus:
         self._client = lean_client()
         self._writer = Writer(self._client)
         self._encryption = Encryption(settings)
-        self._inbox = f"_INBOX_{service}.{new_id()}"  # of this process alone: answers come to no other
-        self._tokens = itertools.count(1)
-        self._one: dict[str, asyncio.Future[Message]] = {}
-        self._many: dict[str, tuple[list[Message], asyncio.Future[list[Message]]]] = {}
+        self._inbox = Inbox(service)
         self._flushing: asyncio.Task[None] | None = None
         self._services: list[Service] = []
         self._on_connect: list[Callable[[], None]] = []
@@ -112,8 +106,8 @@ class Bus:
             self._writer = Writer(self._client)
             await asyncio.sleep(RECONNECT_WAIT_SECONDS)
         self._connecting, self._made = None, True
-        await subscribe(self._client, f"{self._inbox}.many.*", self._part_received)
-        await subscribe(self._client, f"{self._inbox}.one.*", self._answer_received)
+        for subject, receive in self._inbox.receivers.items():
+            await subscribe(self._client, subject, receive)
         self._connected()
         log.info("connected to NATS")
 
@@ -140,7 +134,7 @@ class Bus:
             password=self._password,
             tls=await self._encryption.trusted(),
             tls_hostname=settings.nats_tls_hostname or None,
-            inbox_prefix=self._inbox,
+            inbox_prefix=self._inbox.prefix,
             max_reconnect_attempts=-1,
             reconnect_time_wait=RECONNECT_WAIT_SECONDS,  # type: ignore[arg-type]  # any number of seconds
             connect_timeout=CONNECT_SECONDS,
@@ -212,35 +206,31 @@ class Bus:
         self, subject: str, body: bytes, headers: dict[str, str] | None = None, seconds: float | None = None
     ) -> Message:
         """Send and wait for one answer, at most `seconds` (default: the setting); raise `Unavailable` without one."""
-        token = f"{next(self._tokens):x}"
+        reply, future = self._inbox.expect_one()
         loop = asyncio.get_running_loop()
-        future: asyncio.Future[Message] = loop.create_future()
-        self.send(subject, body, headers, f"{self._inbox}.one.{token}")
-        self._one[token] = future
         deadline = loop.call_later(seconds or self._settings.nats_request_seconds, _expire, future)
         try:
+            self.send(subject, body, headers, reply)
             answer = await future
         except TimeoutError as error:
             raise Unavailable("no answer in time") from error
         finally:
             deadline.cancel()
-            del self._one[token]
+            self._inbox.forget(reply)
         if answer.headers.get("Status") == NO_RESPONDERS and not answer.body:
             raise Nobody(subject)
         return answer
 
     async def request_many(self, subject: str, body: bytes, seconds: float | None = None) -> list[Message]:
         """Send and collect answers until one with a `Status` header ends them; it is the last of the list."""
-        token = f"{next(self._tokens):x}"
-        future: asyncio.Future[list[Message]] = asyncio.get_running_loop().create_future()
-        self.send(subject, body, reply=f"{self._inbox}.many.{token}")
-        self._many[token] = ([], future)
+        reply, future = self._inbox.expect_many()
         try:
+            self.send(subject, body, reply=reply)
             return await asyncio.wait_for(future, seconds or self._settings.nats_request_seconds)
         except TimeoutError as error:
             raise Unavailable("no answer in time") from error
         finally:
-            del self._many[token]
+            self._inbox.forget(reply)
 
     async def subscribe(self, subject: str, receive: Receive) -> Subscription:
         """Have `receive` called for each message on `subject`, in order; raise `Unavailable` while disconnected."""
@@ -315,21 +305,6 @@ class Bus:
     def _connected(self) -> None:
         metrics.nats_connected.set(1)
         self._encryption.made()
-
-    def _answer_received(self, answer: Message) -> None:
-        failpoints.reach("bus.answered")
-        future = self._one.get(answer.subject.rpartition(".")[2])
-        if future is not None and not future.done():  # else the asker gave up waiting
-            future.set_result(answer)
-
-    def _part_received(self, part: Message) -> None:
-        waiting = self._many.get(part.subject.rpartition(".")[2])
-        if waiting is None or waiting[1].done():
-            return  # the caller gave up waiting
-        parts, future = waiting
-        parts.append(part)
-        if "Status" in part.headers or len(parts) >= MAX_PARTS:
-            future.set_result(parts)
 
     async def _errored(self, error: Exception) -> None:
         metrics.nats_errors.labels(type(error).__name__).inc()

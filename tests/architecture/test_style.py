@@ -14,7 +14,7 @@ TESTS = modules("tests")
 MOST_LINES = 400
 NOT_USED = {"manager", "handler", "helper", "helpers", "util", "utils", "processor"}
 SUBJECT = re.compile(r"(room|chat|auth|presence|user)\.|_INBOX|\$(JS|SRV|SYS)\b")
-SUBJECT_BUILDERS = ("protocol/subjects.py", "chassis/bus.py", "chassis/streams.py", "deploy/jetstream.py")
+SUBJECT_BUILDERS = ("protocol/subjects.py", "chassis/inbox.py", "chassis/streams.py", "deploy/jetstream.py")
 SENDS = ("publish", "request", "request_many", "subscribe", "append")
 
 
