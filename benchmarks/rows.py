@@ -1,6 +1,7 @@
 """The rows of `make bench`: who is measured with what. A row runs alone, with servers started for it."""
 
 import dataclasses
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -15,7 +16,9 @@ from benchmarks.works import UNJOINED, one_at_a_time, room, small_rooms, steady
 
 OURS = "Parley"
 LEAST = ("least Python", "least Python, NATS")
-ALL = tuple(name for name in PEERS_BY_NAME if name not in LEAST)
+FOUND = ("Centrifugo",) if shutil.which("centrifugo") else ()
+"""A peer that comes from none of the registries that the others come from: measured where it is there."""
+ALL = tuple(name for name in PEERS_BY_NAME if name not in LEAST and (name != "Centrifugo" or FOUND))
 FAST = tuple(name for name in ALL if name != "Django Channels")
 """Those that can do what the row asks for."""
 SLOW_TO_CONNECT = ("python-socketio", "FastAPI tutorial", "Django Channels", "nats-server ws")
@@ -135,7 +138,7 @@ ROWS = (
         "1.5 million deliveries a second offered to one room of 1,000",
         "1,500 messages a second, each at its time.",
         (SEEN, *PACED),
-        ("nats-server ws",),
+        ("nats-server ws", *FOUND),
         _load(dataclasses.replace(steady(1000, deliveries=1_500_000), warm=2)),
     ),
     Row(

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib.util
+import json
 import os
 import shutil
 import socket
@@ -14,6 +15,8 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import jwt
+
 from benchmarks.generator import GENERATOR_CORE, HERE, SERVER_CORE, Failed, Groups, Template, build
 from tests.bench.ports import free_port
 
@@ -21,6 +24,7 @@ PEERS = HERE / "peers"
 NCHAN = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
 START_SECONDS = 20
 END_SECONDS = 5
+TOKEN_SECONDS = 3600
 
 
 @dataclass(frozen=True)
@@ -127,13 +131,49 @@ def least() -> AbstractContextManager[Server]:
 @contextmanager
 def least_with_nats() -> Iterator[Server]:
     """The least Python that passes everything through NATS."""
-    port, nats = free_port(), free_port()
-    program = Path(sys.executable).parent / "nats-server"
+    port = free_port()
     with (
-        process("NATS", [str(program), "-a", "127.0.0.1", "-p", str(nats)], Template(nats), GENERATOR_CORE) as broker,
-        process("least, NATS", [sys.executable, "least.py", str(port), str(nats)], Template(port)) as server,
+        _nats() as broker,
+        process(
+            "least Python, NATS",
+            [sys.executable, "least.py", str(port), str(broker.template.port)],
+            Template(port),
+        ) as server,
     ):
         yield dataclasses.replace(server, brokers=broker.pids)
+
+
+def _nats() -> AbstractContextManager[Server]:
+    """NATS as a broker of one of the others."""
+    port, program = free_port(), Path(sys.executable).parent / "nats-server"
+    return process("NATS", [str(program), "-a", "127.0.0.1", "-p", str(port)], Template(port), GENERATOR_CORE)
+
+
+@contextmanager
+def centrifugo() -> Iterator[Server]:
+    """Centrifugo, which speaks our clients' protocol; everything goes through NATS, tokens are HMAC."""
+    program = shutil.which("centrifugo")
+    if program is None:
+        raise Failed("Centrifugo is missing: put the program on PATH")
+    port = free_port()
+    config = json.loads((PEERS / "centrifugo.json").read_text())
+    until, secret = int(time.time()) + TOKEN_SECONDS, config["client"]["token"]["hmac_secret_key"]
+    tokens = [jwt.encode({"sub": f"user{i:05d}", "exp": until}, secret, "HS256") for i in range(10_000)]
+    greeting = (
+        '> {"id":1,"connect":{"token":"%t"}}',
+        '< "id":1,',
+        '> {"id":2,"subscribe":{"channel":"plain:%r"}}',
+        '< "id":2,"subscribe"',
+    )
+    around = '{"id":3,"publish":{"channel":"plain:%r","data":"', '"}}'
+    talk = Template(port, "/connection/websocket", greeting, *around, tokens)
+    with tempfile.TemporaryDirectory() as directory, _nats() as bus:
+        config["broker"] = {"enabled": True, "type": "nats", "nats": {"url": f"nats://127.0.0.1:{bus.template.port}"}}
+        config["http_server"] = {"address": "127.0.0.1", "port": port}
+        written = Path(directory) / "config.json"
+        written.write_text(json.dumps(config))
+        with process("Centrifugo", [program, "-c", str(written)], talk) as running:
+            yield dataclasses.replace(running, brokers=bus.pids)
 
 
 def tutorial() -> AbstractContextManager[Server]:
@@ -221,6 +261,7 @@ PEERS_BY_NAME: dict[str, Callable[[], AbstractContextManager[Server]]] = {
     "nchan": nchan,
     "nats-server ws": nats_ws,
     "C send(2)": send,
+    "Centrifugo": centrifugo,
     "least Python": least,
     "least Python, NATS": least_with_nats,
 }
