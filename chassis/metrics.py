@@ -142,6 +142,24 @@ class Tally:
             self._counter.inc(amount)
 
 
+class Tallies:
+    """The tallies of a counter with labels, one for each of their values that is met."""
+
+    __slots__ = ("_counter", "_found")
+
+    def __init__(self, counter: Counter) -> None:
+        """`counter` has labels; their values must be few."""
+        self._counter = counter
+        self._found: dict[tuple[str, ...], Tally] = {}
+
+    def of(self, *values: str) -> Tally:
+        """Return the tally for these values of the labels."""
+        found = self._found.get(values)
+        if found is None:
+            found = self._found[values] = Tally(self._counter.labels(*values))
+        return found
+
+
 class Spread:
     """What is to be observed by a histogram: gathered in this process, poured into the histogram by `pour`."""
 

@@ -1,5 +1,6 @@
 """The composition root: every part of the service is built here, and closed in reverse order."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from chassis.lifecycle import Background
 from chassis.streams import record
 from chat_service import endpoints
 from chat_service.archive import Archive
+from chat_service.heartbeat import Heartbeat
 from chat_service.log import Log
 from chat_service.methods import Methods
 from chat_service.notices import Notices
@@ -44,6 +46,7 @@ class Parts:
     archive: Archive
     notices: Notices
     methods: Methods
+    heartbeat: Heartbeat
 
 
 def build(settings: Settings) -> Parts:
@@ -61,7 +64,7 @@ def build(settings: Settings) -> Parts:
     bus.on_disconnect(rooms.doubt_all)
     bus.on_disconnect(archive.compare_again)
     bus.on_connect(archive.hurry)
-    return Parts(bus, database, room_log, rooms, queries, archive, notices, methods)
+    return Parts(bus, database, room_log, rooms, queries, archive, notices, methods, Heartbeat(bus))
 
 
 def create(settings: Settings) -> FastAPI:
@@ -79,6 +82,7 @@ def create(settings: Settings) -> FastAPI:
             worker = Worker(background, settings.chat_in_flight, settings.chat_command_seconds)
             stack.push_async_callback(worker.drained, settings.chat_drain_seconds)
             stack.push_async_callback(parts.bus.withdraw)
+            stack.callback(parts.heartbeat.leave)
             background.loop("bus", lambda: _connect(parts, worker))
             background.loop("revocations", lambda: _tell_revocations(parts))
             background.loop("archive", lambda: _keep_archive(parts, settings.migrate_on_start))
@@ -99,13 +103,17 @@ async def _connect(parts: Parts, worker: Worker) -> None:
 
     # Before any room is read: a state counts as fresh only if nothing can have been missed since.
     await parts.bus.subscribe(subjects.ROOM_LIVES, hear)
-    await worker.offer(parts.bus, parts.methods)
+    await worker.offer(parts.bus, parts.methods, parts.heartbeat.process)
 
     async def prepare() -> None:
         await parts.notices.open()
         await parts.methods.make_general()
 
-    await parts.log.keep_open(prepare)
+    async def tell() -> None:
+        await parts.log.opened.wait()  # before that nothing can be decided
+        await parts.heartbeat.beat()
+
+    await asyncio.gather(parts.log.keep_open(prepare), tell())
 
 
 async def _tell_revocations(parts: Parts) -> None:

@@ -44,8 +44,9 @@ class Worker:
         self._idle = asyncio.Event()
         self._idle.set()
 
-    async def offer(self, bus: Bus, methods: Methods) -> None:
-        """Make the methods reachable under their subjects, in one queue group for all replicas."""
+    async def offer(self, bus: Bus, methods: Methods, process: str) -> None:
+        """Make the methods reachable under their subjects, in one queue group for all replicas, and under those of this
+        `process` alone."""
         offered: dict[str, tuple[type[msgspec.Struct], Carry]] = {
             "room.create": (commands.CreateRoom, methods.create_room),
             "room.list": (commands.Nothing, methods.list_rooms),
@@ -59,7 +60,8 @@ class Worker:
             "message.send": (commands.SendMessage, methods.send_message),
             subjects.CHAT_ACCESS: (commands.InRoom, methods.access),
         }
-        endpoints = {subjects.chat_command(name): self._serve(name, *how) for name, how in offered.items()}
+        serving = {name: self._serve(name, *how) for name, how in offered.items()}
+        endpoints = {subjects.chat_command(name, to): serve for name, serve in serving.items() for to in ("", process)}
         await bus.serve("chat", VERSION, subjects.CHAT_QUEUE, endpoints)
 
     async def drained(self, seconds: float) -> None:

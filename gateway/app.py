@@ -105,6 +105,7 @@ def create(settings: GatewaySettings) -> FastAPI:
 
             async def on_the_bus() -> None:
                 await bus.connect()
+                background.loop("chat", chat.listen)
                 background.loop("relay", relay.run)
                 background.loop("presence", presence.run)
                 background.loop("rebalance", rebalance.run)

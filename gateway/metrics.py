@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS, Spread, Tally, start_at_zero
+from chassis.metrics import FAST_BUCKETS, Spread, Tallies, Tally, start_at_zero
 from protocol.client import REQUESTS
 from protocol.codes import DISCONNECTS, DisconnectCode
 
@@ -82,6 +82,12 @@ command_seconds = Histogram(
     "Time from taking a command to its reply, by method; a rise means NATS or the chat service is slow.",
     ["method"],
     buckets=FAST_BUCKETS,
+)
+asked = Counter(
+    "parley_chat_asked",
+    "Commands handed to the chat service, by route: own (to the process of the room) or any; a rise of "
+    "any means that processes come and go, or are not heard.",
+    ["route"],
 )
 messages_in = Counter("parley_messages_in", "Frames received from clients; a rise is more traffic or a flood.")
 bytes_in = Counter("parley_bytes_in", "Bytes of frames received from clients; a rise is more traffic or a flood.")
@@ -228,6 +234,7 @@ start_at_zero(overflows, "outbox", "commands", "presence", "repair", "newcomers"
 start_at_zero(recoveries, "recovered", "not_recovered")
 start_at_zero(gaps, "seen", "repaired", "lost")
 start_at_zero(key_fetches, "ok", "failed")
+start_at_zero(asked, "own", "any")
 start_at_zero(orders, "disconnect", "unsubscribe", "tell")
 
 
@@ -238,7 +245,8 @@ _messages_written = Tally(messages_out)
 _frames_written = Tally(frames_out)
 _octets_written = Tally(bytes_out)
 flush_cost = Spread(fanout_seconds)
-_answered: dict[tuple[str, str], Tally] = {}
+_answered = Tallies(commands)
+chat_asked = Tallies(asked)
 _durations: dict[str, Spread] = {}
 
 
@@ -251,10 +259,7 @@ def written(messages: int, frames: int, octets: int) -> None:
 
 def answered(method: str, result: str, seconds: float) -> None:
     """Count a command that was carried out; `method` and `result` are names and codes of the catalogue."""
-    tally = _answered.get((method, result))
-    if tally is None:
-        tally = _answered[method, result] = Tally(commands.labels(method, result))
-    tally.waiting += 1
+    _answered.of(method, result).waiting += 1
     spread = _durations.get(method)
     if spread is None:
         spread = _durations[method] = Spread(command_seconds.labels(method))

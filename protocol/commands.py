@@ -44,6 +44,19 @@ class Answer(msgspec.Struct, omit_defaults=True):
     refusal: Refusal | None = None
 
 
+HERE_EVERY_SECONDS = 1.0
+"""How often a chat-service process says that it is there."""
+HERE_LASTS_SECONDS = 3.5
+"""How long that counts: three may be lost or late."""
+
+
+class Here(msgspec.Struct, frozen=True, omit_defaults=True):
+    """A chat-service process takes commands, or (`leaving`) takes no more."""
+
+    process: str
+    leaving: bool = False
+
+
 # Requests: the shape of `Command.data` for each method.
 class Nothing(msgspec.Struct):
     """No fields."""

@@ -12,6 +12,8 @@ nats-py publishes to wildcards and NUL unasked, and an over-long subject ends it
     gateway.control          what every gateway process is to do or to tell, for the server API
     gateway.<asker>          what the gateway processes tell
     chat.<method>            commands for the chat service (queue group)
+    chat.at.<process>.<method>    the same for one of its processes
+    chat.here                what chat-service processes there are, said by each every second
     auth.<method>            commands for the auth service (queue group)
     auth.revoked.<session>   ended sessions (stream REVOCATIONS)
     auth.revoked.user-<user>, .key-<key>    bans, and withdrawn signing keys (the same stream)
@@ -48,6 +50,7 @@ REVOKED_USERS = "auth.revoked.user-"
 REVOKED_KEYS = "auth.revoked.key-"
 """How the subjects of withdrawn keys begin."""
 CHAT_QUEUE = "chat"
+CHAT_HERE = "chat.here"
 AUTH_QUEUE = "auth"
 REDEEM_TICKET = "auth.ticket.redeem"
 GATEWAY_CONTROL = "gateway.control"
@@ -181,11 +184,12 @@ def room_of(subject: str) -> str:
     return require_id(parts[1])
 
 
-def chat_command(method: str) -> str:
-    """Return the subject of a chat service method; raise `BadName` for one that does not exist."""
+def chat_command(method: str, process: str = "") -> str:
+    """Return the subject of a chat service method, of whichever process or a certain one; raise `BadName` for one that
+    does not exist."""
     if method not in CHAT_METHODS and method != CHAT_ACCESS:
         raise BadName("no such chat method")
-    return f"chat.{method}"
+    return f"chat.at.{require_id(process)}.{method}" if process else f"chat.{method}"
 
 
 def revoked(session: str) -> str:

@@ -151,6 +151,14 @@ _CHAT = Row(
             alerts=("ParleyAppendConflicts",),
         ),
         lines(
+            "Commands by which process was asked",
+            "Each room has its process of the chat service. A rise of any means that processes come and go, or that "
+            "gateways do not hear them: then several write to one room, and are in each other's way.",
+            "ops",
+            [Query("sum by (route) (rate(parley_chat_asked_total[$__rate_interval]))", "{{route}}")],
+            alerts=("ParleyAppendConflicts",),
+        ),
+        lines(
             "Room states",
             "In memory, and read anew per second. Many reads at a full cache mean CHAT_ROOMS_CACHED is too small.",
             "short",

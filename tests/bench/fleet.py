@@ -112,15 +112,23 @@ class Door:
 
 
 class Fleet:
-    """One auth service, one chat service and `gateways` gateways of one worker each."""
+    """One auth service, `chats` chat services and `gateways` gateways of one worker each."""
 
     def __init__(
-        self, directory: Path, nats_url: str, passwords: dict[str, str], *, gateways: int = 2, **settings: str
+        self,
+        directory: Path,
+        nats_url: str,
+        passwords: dict[str, str],
+        *,
+        gateways: int = 2,
+        chats: int = 1,
+        **settings: str,
     ) -> None:
         directory.mkdir(parents=True, exist_ok=True)
         self.directory = directory
         self.passwords = passwords
-        names = ["auth", "chat", *(f"gateway-{number}" for number in range(1, gateways + 1))]
+        others = [f"chat-{number}" for number in range(2, chats + 1)]
+        names = ["auth", "chat", *others, *(f"gateway-{number}" for number in range(1, gateways + 1))]
         common = {
             "NATS_URL": nats_url,
             "LOG_FORMAT": "json",

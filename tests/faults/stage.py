@@ -31,13 +31,15 @@ LOOK_SECONDS = 0.05
 
 
 class Stage:
-    """One auth service, one chat service, two gateways of one worker each, on one NATS or on a cluster."""
+    """One auth service, `chats` chat services, two gateways of one worker each, on one NATS or on a cluster."""
 
-    def __init__(self, directory: Path, nats: NatsServer | Cluster | None = None, **settings: str) -> None:
+    def __init__(
+        self, directory: Path, nats: NatsServer | Cluster | None = None, *, chats: int = 1, **settings: str
+    ) -> None:
         self.directory = directory
         self.nats = nats or NatsServer(directory / "nats")
         self.settings = SETTINGS | settings
-        self.fleet = Fleet(directory / "fleet", self.nats.url, self.nats.passwords, **self.settings)
+        self.fleet = Fleet(directory / "fleet", self.nats.url, self.nats.passwords, chats=chats, **self.settings)
         self.restarts: Counter[str] = Counter()
         """Name of a service to how often it was started again after it had died."""
         self.halts: Counter[str] = Counter()
@@ -68,7 +70,7 @@ class Stage:
         return RoomLogs(self.nats.url, self.nats.passwords["chat"])
 
     def service(self, name: str) -> Service:
-        """Return auth, chat, gateway-1 or gateway-2."""
+        """Return auth, chat (the second: chat-2), gateway-1 or gateway-2."""
         return self.fleet.services[name]
 
     async def renewed(self, name: str, **settings: str) -> None:

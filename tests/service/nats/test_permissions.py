@@ -27,6 +27,7 @@ MAY_PUBLISH = {
     "gateway": {
         "chat.room.create",
         "chat.message.send",
+        "chat.at.p1.message.send",
         "auth.ticket.redeem",
         "room.general.presence",
         "user.ann.presence",
@@ -52,6 +53,7 @@ MAY_PUBLISH = {
         "$JS.API.DIRECT.GET.PRESENCE",
     },
     "chat": {
+        "chat.here",
         "room.general.log",
         "user.ann.log",
         "$JS.API.STREAM.INFO.USERS",
@@ -111,11 +113,13 @@ MAY_SUBSCRIBE = {
         ("channel.news.today.presence", ""),
         ("gateway.g1", ""),
         ("auth.revoked.*", ""),
+        ("chat.here", ""),
     },
     "chat": {
         ("_INBOX_chat.a.*", ""),
         ("chat.room.create", "chat"),
         ("chat.message.send", "chat"),
+        ("chat.at.p1.message.send", "chat"),
         ("room.*.live", ""),
         ("auth.revoked.*", ""),
         ("$SRV.PING", ""),
