@@ -154,6 +154,10 @@ class Feed:
         if self._buffer is not None:
             self._outlet.broken(self)
 
+    def expect(self, offset: int) -> None:
+        """Take note that somebody has seen the event of that offset: `repair` is not done before it is handed out."""
+        self._seen = max(self._seen, offset)
+
     async def lags(self) -> bool:
         """Tell whether the log holds more than was handed out; raise `Unavailable`."""
         last = await self._stream.last(self.address.log)

@@ -124,7 +124,9 @@ async def _enter_room(
         feed = await parts.relay.follow(request.channel)
         if request.join_leave:
             await parts.presence.watch(feed.address)
-        if feed.ring.after(access.offset) is not None:
+        # Who has just joined must not be handed events of before: from the feed's position on it gets everything.
+        await parts.relay.reach(feed, access.offset)
+        if feed.top >= access.offset and feed.ring.after(access.offset) is not None:
             return Entrance(feed, rules, request, member_as_of=access.offset)
         # The room moved on further than we can look back: ask again, now that the feed is open.
     return codes.UNAVAILABLE

@@ -105,6 +105,13 @@ class Relay:
         if feed.logged and await feed.lags():
             await self._repair(feed)
 
+    async def reach(self, feed: Feed, offset: int) -> None:
+        """Have `feed` hold the event of that offset, which somebody has seen: it is on its way here, or lost, or the
+        replica that told where the log ends was behind. Not for sure: a feed that began anew may stand elsewhere."""
+        if feed.top < offset:
+            feed.expect(offset)
+            await self._repair(feed)
+
     async def range(self, feed: Feed, after: int, upto: int) -> list[Entry]:
         """Return events after+1 .. upto, from the ring when it has them, else from the log; raise `Unavailable`."""
         recent = feed.ring.after(after)

@@ -148,3 +148,33 @@ async def test_connecting_while_nats_is_away_is_to_be_tried_again(
     await eventually(lambda: asyncio.to_thread(lambda: gateway.ready), "the gateway is ready again", 30)
     async with await Frames.open(gateway) as frames:
         assert (await frames.enter(account.access))["client"]
+
+
+async def test_who_joins_hears_nothing_of_before(stage: Stage, deaf: tuple[GatewayBeside, LossyProxy]) -> None:
+    """A gateway that lacks the newest events of a room lets somebody in who has just joined: what it lacks is for those
+    who were members then, and for nobody else."""
+    async with (
+        await Frames.open(stage.ring) as author,
+        await Frames.open(deaf[0]) as member,
+        await Frames.open(deaf[0]) as newcomer,
+    ):
+        for one in (author, member, newcomer):
+            await one.enter((await guest(stage.ring)).access)
+        room = await author.make_room()
+        position = (await member.follow(room))["offset"]
+        said = await author.say(room, "one", "two", "three")
+        assert deaf[1].lost >= 3
+        joined = (await newcomer.call("room.join", room=room))["offset"]
+        result = (await newcomer.ask(subscribe={"channel": f"room:{room}"}))["subscribe"]
+        assert result["offset"] >= joined > said[-1] > position
+        deaf[1].loss = 0
+        last = (await author.say(room, "four"))[0]
+
+        def heard(one: Frames) -> list[int]:
+            return [
+                push["pub"]["offset"] for push in one.pushes if push.get("channel") == f"room:{room}" and "pub" in push
+            ]
+
+        for one, after in ((member, position), (newcomer, result["offset"])):
+            await one.until(lambda one=one: heard(one)[-1:] == [last], "the last is heard")  # type: ignore[misc]
+            assert heard(one) == list(range(after + 1, last + 1))
