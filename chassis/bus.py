@@ -23,7 +23,7 @@ from chassis.encryption import Encryption
 from chassis.inbox import Inbox
 from chassis.nats_reading import Direct, Message, Receive, lean_client, subscribe
 from chassis.nats_serving import LeanEndpoint, Respond, Serve
-from chassis.nats_writing import MAX_SUBJECT, Congested, Malformed, Oversize, Writer, command
+from chassis.nats_writing import MAX_SUBJECT, Congested, Malformed, Oversize, Writer, command, write_own
 from chassis.settings import Settings
 
 log = logs.get(__name__)
@@ -283,6 +283,7 @@ class Bus:
         self._flushing = None  # who asks from now on has sent what this one may not cover
         self._writer.flush()
         try:
+            write_own(self._client)
             await self._client.flush(timeout=self._settings.nats_request_seconds)  # type: ignore[arg-type]
         except errors.Error as error:
             raise Unavailable(type(error).__name__) from error

@@ -15,6 +15,7 @@ from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
 from chassis import logs
+from chassis.nats_writing import write_own
 
 log = logs.get(__name__)
 
@@ -23,6 +24,8 @@ STATUS = "Status"
 DESCRIPTION = "Description"
 MAX_CONTROL_LINE = 64 * 1024
 """The longest line that is waited for; INFO of a large cluster is the longest there is."""
+DRAIN_SECONDS = 2
+"""How long NATS may take to confirm that a subscription has ended."""
 MOST_DIGITS = 18
 """Of a number in a line; Python refuses to read very long ones, by an error that nobody would take."""
 
@@ -64,6 +67,14 @@ class Direct:
         self._client._remove_sub(self._id)
         if not self._client.is_reconnecting:
             await self._client._send_unsubscribe(self._id)
+
+    async def drain(self) -> None:
+        """End the subscription, and take what NATS had handed over before it knew; raise what nats-py raises."""
+        if not self._client.is_reconnecting:
+            await self._client._send_unsubscribe(self._id)
+            write_own(self._client)
+            await self._client.flush(timeout=DRAIN_SECONDS)
+        self._client._remove_sub(self._id)
 
 
 async def subscribe(client: Client, subject: str, receive: Receive, queue: str = "") -> Direct:

@@ -31,6 +31,10 @@ class LeanEndpoint(Endpoint):
     async def _start(self) -> None:
         self._subscription: Any = await subscribe(self._service._client, self._subject, self._took, self._queue_group)
 
+    async def _stop(self) -> None:
+        """End, but for what is on its way: whoever asked would wait for an answer that nobody gives."""
+        await self._subscription.drain()
+
     def _took(self, request: Message) -> None:
         self._num_requests += 1
         with traces.continued(request.headers):
