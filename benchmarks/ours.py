@@ -2,7 +2,10 @@
 
 import asyncio
 import dataclasses
+import subprocess
+import sys
 import tempfile
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,7 +18,8 @@ from benchmarks.session import Measured, fan_out
 from tests.bench.clients import Frames
 from tests.bench.issuer import Issuer
 from tests.bench.metrics import metrics_page, total
-from tests.bench.ring import Ring
+from tests.bench.ports import free_port, wait_until
+from tests.bench.ring import ROOT, Ring
 
 TOKENS = 10_000
 TOKEN_SECONDS = 880
@@ -75,6 +79,32 @@ class Parley(Server):
             names=names,
             reply=REPLY,
         )
+
+    @contextmanager
+    def another_chat(self) -> Iterator[None]:
+        """Have one more process of the chat service within the block. Raises `Failed` when it does not start."""
+        entries = Path(f"/proc/{self.chat[0]}/environ").read_text().split("\0")
+        port = free_port()
+        environment = dict(one.split("=", 1) for one in entries if "=" in one) | {"CHAT_PORT": str(port)}
+        command = [sys.executable, "-m", "chat_service"]
+        quiet = subprocess.DEVNULL
+        running = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=quiet, stdout=quiet, stderr=quiet)
+        try:
+            wait_until(lambda: running.poll() is not None or _ready(port), "another chat service is ready", 20, 0.1)
+            if running.poll() is not None:
+                raise Failed("another chat service does not start")
+            yield
+        finally:
+            running.terminate()
+            running.wait(15)
+
+
+def _ready(port: int) -> bool:
+    try:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/health/ready", timeout=5):
+            return True
+    except OSError:
+        return False
 
 
 async def _make_rooms(ring: Ring, token: str, count: int) -> list[str]:

@@ -220,6 +220,21 @@ ROWS = (
         ours=lambda session: session.start(OURS, partial(parley, pinned=False)),
     ),
     Row(
+        "processes",
+        "Busy rooms, with one process of the chat service and with two",
+        "Five talk at once in each of 40 rooms of ten, each when it has been answered. Each room has its process "
+        "(ADR 22); all of it shares two cores with gateway, NATS and the generator.",
+        (
+            Column("acknowledged_per_s", "acknowledged/s", ",.0f"),
+            Column("ack_p50_ms", "send to ack p50 ms", ".1f"),
+            Column("ack_p99_ms", "send to ack p99 ms", ".1f"),
+            Column("refused", "refused", ".0f"),
+        ),
+        (),
+        special.processes,
+        ours=lambda session: session.start(OURS, partial(parley, pinned=False)),
+    ),
+    Row(
         "members",
         "How the cost of a delivery falls with the members of a room",
         "5,000 clients in rooms of one size, one message under way in each of some; each delivery is a write.",

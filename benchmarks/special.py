@@ -4,11 +4,12 @@ import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 from benchmarks.generator import Failed, Figures, Load, Work
 from benchmarks.ours import Parley
 from benchmarks.servers import Server
-from benchmarks.session import Measured, Session
+from benchmarks.session import Measured, Session, say
 
 STORM = Work(10_000, rooms=1000, concurrency=512)
 STAYING = Work(1000, rooms=1000, senders=1000, rate=200, seconds=15, warm=2, settle=10)
@@ -21,6 +22,7 @@ SMALL_NAME = "7"
 DURABLE_ROOMS = 200
 OFFERED = Work(400, rooms=DURABLE_ROOMS, senders=200, rate=500, seconds=8, warm=2, settle=3)
 SATURATED = Work(400, rooms=DURABLE_ROOMS, senders=200, seconds=8, warm=2, settle=3)
+BUSY = Work(400, rooms=40, senders=200, seconds=8, warm=3, settle=3)
 
 
 def storm(session: Session) -> dict[str, list[Measured]]:
@@ -111,6 +113,34 @@ def durable(session: Session) -> dict[str, list[Measured]]:
         for runs in session.interleaved(label, measure).values():
             found[label] = runs
     return found
+
+
+def processes(session: Session) -> dict[str, list[Measured]]:
+    """Have five talk at once in each of some rooms, with one process of the chat service and with two."""
+    server = next(iter(session.running.values()), None)
+    if server is None:
+        return {}
+    assert isinstance(server, Parley)
+    template = server.durable(BUSY.rooms)
+
+    def alone(_: Server) -> Measured:
+        return _acknowledged(Load(template, BUSY).measure(server.parts))
+
+    def together(_: Server) -> Measured:
+        with server.another_chat():
+            return _acknowledged(Load(template, BUSY).measure(server.parts))
+
+    found: dict[str, list[Measured]] = {}
+    for _ in range(session.repeats):
+        for label, measure in (("one process", alone), ("two", together)):
+            session.attempt(server.name, partial(_add, found, label, measure, server))
+    return found
+
+
+def _add(found: dict[str, list[Measured]], label: str, measure: Callable[[Server], Measured], server: Server) -> None:
+    figures = measure(server)
+    found.setdefault(label, []).append(figures)
+    say(f"{label}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
 
 
 def _acknowledged(figures: Figures) -> Measured:
