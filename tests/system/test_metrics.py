@@ -21,6 +21,7 @@ FAMILIES = {
     "parley_build_info": "gauge",
     "parley_bytes_in": "counter",
     "parley_bytes_out": "counter",
+    "parley_chat_asked": "counter",
     "parley_channels_followed": "gauge",
     "parley_command_duration_seconds": "histogram",
     "parley_commands": "counter",
