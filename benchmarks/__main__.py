@@ -3,6 +3,7 @@
 import argparse
 import json
 import os
+import platform
 import signal
 import sys
 import time
@@ -36,7 +37,7 @@ def measured(row: Row, repeats: int) -> Result:
             session.attempt(OURS, lambda: runs.update(row.measure(session)))
         seconds = time.monotonic() - began
         say(f"{row.name} took {seconds:.0f} s")
-        taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}"
+        taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}, Python {platform.python_version()}"
         return Result(taken, round(seconds), round(load, 2), repeats, spreads(runs), session.failed)
 
 

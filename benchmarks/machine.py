@@ -24,7 +24,6 @@ def described() -> dict[str, str]:
         "processor": f"{os.cpu_count()} x {cpu.strip()}",
         "memory": f"{memory / 2**20:.0f} GiB",
         "system": f"{_distribution()}, Linux {platform.release().partition('-')[0]}",
-        "Python": platform.python_version(),
         "packages": ", ".join(_versions()),
     }
 
