@@ -20,6 +20,8 @@ from protocol.names import new_id
 log = logs.get(__name__)
 
 BATCH = 256
+MOST_DIGITS = 18
+"""Of an offset: what 63 bits hold in any case."""
 _STREAM_NOT_FOUND = 10059
 
 
@@ -33,8 +35,9 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def offset(self) -> int:
-        """The record's number in its own channel; 0 when it carries none."""
-        return int(self.headers.get(subjects.OFFSET, "0"))
+        """The record's number in its own channel; 0 when it carries none that can be one: then it is no event."""
+        text = self.headers.get(subjects.OFFSET, "")
+        return int(text) if text.isascii() and text.isdecimal() and len(text) <= MOST_DIGITS else 0
 
     @property
     def stored_at(self) -> float:

@@ -51,11 +51,7 @@ def event_of(record: Record) -> Event:
 
 def offset_of(record: Record) -> int:
     """Return the offset header of `record`; 0 when it has none that is a number in range."""
-    try:
-        offset = record.offset
-    except ValueError:
-        return 0
-    return offset if 0 <= offset <= MAX_NUMBER else 0
+    return record.offset if record.offset <= MAX_NUMBER else 0
 
 
 class Log:

@@ -143,6 +143,8 @@ class Feed:
         last = await self._stream.last(self.address.log)
         if last is None and self.address.stream == subjects.CHANNELS_STREAM:
             last = await self._give_birth()
+        if last is not None and not last.offset and self.address.stream == subjects.ROOMS_STREAM:
+            last = await self._last_event(last)
         if last is None:
             if self.address.stream == subjects.ROOMS_STREAM:
                 raise NoLog(self.address.channel)
@@ -209,10 +211,24 @@ class Feed:
                 break
         return found
 
+    async def _last_event(self, last: Record) -> Record | None:
+        """Return the newest event, when the newest record is none (nobody of ours writes such): looked for backwards,
+        each time twice as far."""
+        back = 1
+        while True:
+            start = max(1, last.sequence - back)
+            async for one in self._stream.read_all(self.address.log, start):
+                last = one if one.offset or not last.offset else last
+            if last.offset or start == 1:
+                return last if last.offset else None
+            back *= 2
+
     async def _seek(self, low: Point, high: Point, target: int) -> Point:
         probes = 0
         while (probe := next_probe(low, high, target, probes)) is not None:
             at = await self._stream.next(self.address.log, probe)
+            while at is not None and not at.offset:  # no event of ours: it has no place in the order
+                at = await self._stream.next(self.address.log, at.sequence + 1)
             point = Point(at.offset, at.sequence) if at is not None else None
             low, high = narrow(low, high, target, probe, point)
             probes += 1
@@ -228,6 +244,8 @@ class Feed:
                 if one.offset > self.top + 1:
                     raise ContinuityLost(f"offset {self.top + 1} is not in the log")
                 self._advance(one)
+                if not one.offset:
+                    self.ring.sequence = one.sequence  # no event, and read in order: nothing is behind it
             more = more and bool(records)
 
     async def _give_birth(self) -> Record | None:
