@@ -9,6 +9,7 @@ group all the same, so that is asked only while nobody is known.
 from hashlib import blake2b
 
 from protocol.commands import HERE_LASTS_SECONDS, Here
+from protocol.names import is_id
 
 MOST = 256
 """Processes that are remembered; of more the rest is reached as any."""
@@ -21,9 +22,9 @@ class ChatProcesses:
         self._heard: dict[str, float] = {}
 
     def heard(self, here: Here, now: float) -> None:
-        """Take a sign of life, or the word that a process leaves."""
+        """Take a sign of life, or the word that a process leaves; what is no id could not be asked."""
         self.gone(here.process)
-        if not here.leaving:
+        if not here.leaving and is_id(here.process):
             self._heard = {one: at for one, at in self._heard.items() if now - at <= HERE_LASTS_SECONDS}
             if len(self._heard) < MOST:
                 self._heard[here.process] = now

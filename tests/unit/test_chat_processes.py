@@ -75,6 +75,11 @@ def test_who_does_not_answer_is_forgotten_at_once() -> None:
     assert {found.of(room, 0) for room in ROOMS} == {"b", "c"}
 
 
+def test_what_is_no_id_is_nobody() -> None:
+    """It would not be let into a subject."""
+    assert those("", "a b", "*", ">", "A").of("general", 0) == ""
+
+
 def test_no_more_are_remembered_than_there_may_be() -> None:
     """Whoever can say that it is there cannot fill the memory; and who is silent makes room."""
     found = those(*(f"p{number}" for number in range(MOST + 10)))
