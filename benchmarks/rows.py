@@ -62,6 +62,12 @@ CORES = (
     Column("broker_cores", "broker's"),
     Column("generator_cores", "generator's"),
 )
+ACKNOWLEDGED = (
+    Column("acknowledged_per_s", "acknowledged/s", ",.0f"),
+    Column("ack_p50_ms", "send to ack p50 ms", ".1f"),
+    Column("ack_p99_ms", "send to ack p99 ms", ".1f"),
+)
+REFUSED = Column("refused", "refused", ".0f")
 SATURATED = (PER_CORE, COST, SEEN, *CORES)
 PACED = (P50, P99, COST, *CORES)
 
@@ -206,11 +212,9 @@ ROWS = (
         "`message.send` in 200 rooms of two, answered when NATS has synced it (`sync_interval: always`). One process "
         "of each service, on both cores together with the generator.",
         (
-            Column("acknowledged_per_s", "acknowledged/s", ",.0f"),
-            Column("ack_p50_ms", "send to ack p50 ms", ".1f"),
-            Column("ack_p99_ms", "send to ack p99 ms", ".1f"),
+            *ACKNOWLEDGED,
             Column("heard_p99_ms", "send to the other client p99 ms", ".1f"),
-            Column("refused", "refused", ".0f"),
+            REFUSED,
             Column("gateway_us", "gateway CPU µs each", ".0f"),
             Column("chat_us", "chat service CPU µs each", ".0f"),
             Column("nats_us", "NATS CPU µs each", ".0f"),
@@ -224,12 +228,7 @@ ROWS = (
         "Busy rooms, with one process of the chat service and with two",
         "Five talk at once in each of 40 rooms of ten, each when it has been answered. Each room has its process "
         "(ADR 22); all of it shares two cores with gateway, NATS and the generator.",
-        (
-            Column("acknowledged_per_s", "acknowledged/s", ",.0f"),
-            Column("ack_p50_ms", "send to ack p50 ms", ".1f"),
-            Column("ack_p99_ms", "send to ack p99 ms", ".1f"),
-            Column("refused", "refused", ".0f"),
-        ),
+        (*ACKNOWLEDGED, REFUSED),
         (),
         special.processes,
         ours=lambda session: session.start(OURS, partial(parley, pinned=False)),

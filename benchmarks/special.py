@@ -4,12 +4,12 @@ import dataclasses
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
+from contextlib import nullcontext
 
 from benchmarks.generator import Failed, Figures, Load, Work
 from benchmarks.ours import Parley
 from benchmarks.servers import Server
-from benchmarks.session import Measured, Session, say
+from benchmarks.session import Measured, Session
 
 STORM = Work(10_000, rooms=1000, concurrency=512)
 STAYING = Work(1000, rooms=1000, senders=1000, rate=200, seconds=15, warm=2, settle=10)
@@ -122,25 +122,13 @@ def processes(session: Session) -> dict[str, list[Measured]]:
         return {}
     assert isinstance(server, Parley)
     template = server.durable(BUSY.rooms)
+    session.running = {name: dataclasses.replace(server, name=name) for name in ("one process", "two")}
 
-    def alone(_: Server) -> Measured:
-        return _acknowledged(Load(template, BUSY).measure(server.parts))
-
-    def together(_: Server) -> Measured:
-        with server.another_chat():
+    def measure(one: Server) -> Measured:
+        with server.another_chat() if one.name == "two" else nullcontext():
             return _acknowledged(Load(template, BUSY).measure(server.parts))
 
-    found: dict[str, list[Measured]] = {}
-    for _ in range(session.repeats):
-        for label, measure in (("one process", alone), ("two", together)):
-            session.attempt(server.name, partial(_add, found, label, measure, server))
-    return found
-
-
-def _add(found: dict[str, list[Measured]], label: str, measure: Callable[[Server], Measured], server: Server) -> None:
-    figures = measure(server)
-    found.setdefault(label, []).append(figures)
-    say(f"{label}: " + ", ".join(f"{key} {value:.4g}" for key, value in figures.items()))
+    return session.interleaved("busy rooms", measure)
 
 
 def _acknowledged(figures: Figures) -> Measured:

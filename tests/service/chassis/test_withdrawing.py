@@ -1,6 +1,8 @@
 """A service that leaves answers what NATS has handed it; whoever asks later is told at once that nobody is there."""
 
 import asyncio
+import os
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
@@ -9,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from chassis.bus import Bus, Nobody, Respond
+from chassis.nats_reading import DRAIN_SECONDS
 from chassis.settings import Settings
 from protocol import subjects
 from tests.bench.nats import NatsServer
@@ -18,9 +21,14 @@ EACH = 50
 
 
 @pytest.fixture
-async def buses(nats_server: Callable[..., NatsServer], tmp_path: Path) -> AsyncIterator[dict[str, Bus]]:
-    """The connections of a chat service and of a gateway to one NATS."""
-    server = nats_server()
+def server(nats_server: Callable[..., NatsServer]) -> NatsServer:
+    """A real NATS."""
+    return nats_server()
+
+
+@pytest.fixture
+async def buses(server: NatsServer, tmp_path: Path) -> AsyncIterator[dict[str, Bus]]:
+    """The connections of a chat service and of a gateway to it."""
     async with AsyncExitStack() as stack:
         found = {}
         for name in ("chat", "gateway"):
@@ -57,3 +65,16 @@ async def test_who_withdraws_answers_what_is_on_its_way(buses: dict[str, Bus]) -
     assert served["answered"] > 0
     assert served["nobody"] > 0
     assert not served["wrong"]
+
+
+async def test_a_nats_that_hangs_holds_nobody_back(buses: dict[str, Bus], server: NatsServer) -> None:
+    """It confirms nothing: whoever withdraws leaves after the bound for one subscription, however many there are."""
+    answering = {subjects.chat_command(method): lambda body, respond: respond(body) for method in subjects.CHAT_METHODS}
+    await buses["chat"].serve("chat", "1.0.0", subjects.CHAT_QUEUE, answering)
+    await buses["chat"].flush()
+    os.kill(server.pid, signal.SIGSTOP)
+    try:
+        async with asyncio.timeout(DRAIN_SECONDS * 2):
+            await buses["chat"].withdraw()
+    finally:
+        os.kill(server.pid, signal.SIGCONT)
