@@ -8,7 +8,6 @@ So a few appends go by themselves, as soon as they come; what comes while many a
 import asyncio
 import itertools
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import msgspec
@@ -41,8 +40,7 @@ class Refused(BusError):
     """The server took none of a batch: one of its records is in conflict, or a duplicate, or there are no batches."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(NamedTuple):
     """What NATS answered to an append; `duplicate` when that message id was stored before, at `sequence`."""
 
     sequence: int
@@ -211,4 +209,4 @@ class GroupCommit:
 def _numbered(one: Append, batch: str, number: int) -> Append:
     """Return a record as the one with that number, from 1, of a batch."""
     place = {subjects.NATS_BATCH: batch, subjects.NATS_BATCH_NUMBER: str(number)}
-    return one._replace(headers=one.headers | place)
+    return Append(one.subject, one.body, one.headers | place)

@@ -190,6 +190,24 @@ class Spread:
         self._histogram._sum.inc(total)
 
 
+class Spreads:
+    """The spreads of a histogram with one label, one for each of its values that is met."""
+
+    __slots__ = ("_found", "_histogram")
+
+    def __init__(self, histogram: Histogram) -> None:
+        """The values of the label must be few."""
+        self._histogram = histogram
+        self._found: dict[str, Spread] = {}
+
+    def of(self, value: str) -> Spread:
+        """Return the spread for that value of the label."""
+        found = self._found.get(value)
+        if found is None:
+            found = self._found[value] = Spread(self._histogram.labels(value))
+        return found
+
+
 _gathering: list[Tally | Spread] = []
 
 

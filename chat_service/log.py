@@ -161,7 +161,7 @@ class Log:
             message_id=message_id,
         )
         failpoints.reach("chat.stored")
-        metrics.append_duration.observe(time.perf_counter() - started)
+        metrics.appended.observe(time.perf_counter() - started)
         return stored
 
     def tail(self, room: str, after: int) -> AsyncIterator[Record]:

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS, start_at_zero
+from chassis.metrics import FAST_BUCKETS, Spread, Spreads, Tallies, start_at_zero
 
 commands = Counter(
     "parley_chat_commands",
@@ -97,6 +97,17 @@ start_at_zero(duplicates, "memory", "archive", "nats")
 start_at_zero(append_groups, "stored", "refused", "unknown")
 start_at_zero(archive_batches, "stored", "lost")
 start_at_zero(archive_failures, "log", "database")
+
+# What happens with each command, gathered (chassis/metrics.py).
+_answered = Tallies(commands)
+_durations = Spreads(command_duration)
+appended = Spread(append_duration)
+
+
+def answered(method: str, result: str, seconds: float) -> None:
+    """Count a command that was carried out or refused; `result` is `ok` or the refusal's code."""
+    _answered.of(method, result).waiting += 1
+    _durations.of(method).observe(seconds)
 
 
 def group_offered(result: str, records: int) -> None:

@@ -41,6 +41,7 @@ class Worker:
         self._limit = in_flight
         self._seconds = seconds
         self._in_flight = 0
+        metrics.in_flight.set_function(lambda: self._in_flight)
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -92,8 +93,7 @@ class Worker:
                     result = await self._answer(method, decoder, carry, body, span)
                     code = str(result.code) if isinstance(result, Refusal) else "ok"
                     span.note("parley.result", code)
-                metrics.commands.labels(method, code).inc()
-                metrics.command_duration.labels(method).observe(time.perf_counter() - started)
+                metrics.answered(method, code, time.perf_counter() - started)
                 respond(_encode(_answer(result)))
                 failpoints.reach("chat.answered")
             finally:
@@ -103,7 +103,6 @@ class Worker:
 
     def _count(self, change: int) -> None:
         self._in_flight += change
-        metrics.in_flight.set(self._in_flight)
         if self._in_flight:
             self._idle.clear()
         else:

@@ -91,13 +91,13 @@ class CommandQueue:
     async def _work(self, unfinished: Awaitable[None]) -> None:
         """Finish a command, then carry out what waits, until nothing does."""
         connection = self._connection
+        structlog.contextvars.bind_contextvars(client=connection.client)  # of this task alone
         try:
-            with structlog.contextvars.bound_contextvars(client=connection.client):
-                await unfinished
-                while self._waiting and connection.open:
-                    batch = [one for one in map(self._perform, self._next_batch()) if one is not None]
-                    await (batch[0] if len(batch) == 1 else asyncio.gather(*batch))
-                    connection.commands_left(len(self._waiting))
+            await unfinished
+            while self._waiting and connection.open:
+                batch = [one for one in map(self._perform, self._next_batch()) if one is not None]
+                await (batch[0] if len(batch) == 1 else asyncio.gather(*batch))
+                connection.commands_left(len(self._waiting))
         except Exception:  # a fault of ours, here in a task of its own, ends this connection alone
             self._fail()
         finally:

@@ -2,7 +2,7 @@
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from chassis.metrics import FAST_BUCKETS, Spread, Tallies, Tally, start_at_zero
+from chassis.metrics import FAST_BUCKETS, Spread, Spreads, Tallies, Tally, start_at_zero
 from protocol.client import REQUESTS
 from protocol.codes import DISCONNECTS, DisconnectCode
 
@@ -247,7 +247,7 @@ _octets_written = Tally(bytes_out)
 flush_cost = Spread(fanout_seconds)
 _answered = Tallies(commands)
 chat_asked = Tallies(asked)
-_durations: dict[str, Spread] = {}
+_durations = Spreads(command_seconds)
 
 
 def written(messages: int, frames: int, octets: int) -> None:
@@ -260,7 +260,4 @@ def written(messages: int, frames: int, octets: int) -> None:
 def answered(method: str, result: str, seconds: float) -> None:
     """Count a command that was carried out; `method` and `result` are names and codes of the catalogue."""
     _answered.of(method, result).waiting += 1
-    spread = _durations.get(method)
-    if spread is None:
-        spread = _durations[method] = Spread(command_seconds.labels(method))
-    spread.observe(seconds)
+    _durations.of(method).observe(seconds)
