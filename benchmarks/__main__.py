@@ -23,7 +23,7 @@ TERMINATED = 143
 
 def measured(row: Row, repeats: int) -> Result:
     """Measure one row; what could not be had is in its `failed`."""
-    began, load = time.monotonic(), os.getloadavg()[0]
+    began, load, pace = time.monotonic(), os.getloadavg()[0], machine.pace()
     say(f"--- {row.name}: {row.title}")
     repeats = min(repeats, row.repeats)
     with Session(repeats, row.once) as session:
@@ -38,7 +38,7 @@ def measured(row: Row, repeats: int) -> Result:
         seconds = time.monotonic() - began
         say(f"{row.name} took {seconds:.0f} s")
         taken = f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC, commit {machine.commit()}, Python {platform.python_version()}"
-        return Result(taken, round(seconds), round(load, 2), repeats, spreads(runs), session.failed)
+        return Result(taken, round(seconds), round(load, 2), repeats, spreads(runs), session.failed, round(pace, 2))
 
 
 def run(names: Sequence[str], repeats: int) -> int:

@@ -94,6 +94,8 @@ class Figures:
     replies: Times
     greeted_seconds: float
     cpu: dict[str, float] = field(default_factory=dict)
+    kernel: dict[str, float] = field(default_factory=dict)
+    """Of that, what the kernel used for them."""
     grown_kib: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -105,6 +107,11 @@ class Figures:
     def cpu_us(self) -> float:
         """The server's processor time per delivery in microseconds; what brokers used is apart."""
         return 1e6 * self.cpu["server"] / max(1, self.delivered)
+
+    @property
+    def kernel_us(self) -> float:
+        """Of that, what the kernel used."""
+        return 1e6 * self.kernel["server"] / max(1, self.delivered)
 
     def cores(self, group: str) -> float:
         """How many cores a group of processes kept busy."""
@@ -133,6 +140,12 @@ def cpu_seconds(pids: Sequence[int]) -> float:
         for task in Path(f"/proc/{pid}/task").iterdir():
             total += int((task / "schedstat").read_text().split()[0]) / 1e9
     return total
+
+
+def kernel_seconds(pids: Sequence[int]) -> float:
+    """Return the processor time that the kernel has used for these processes, to the clock tick (proc(5), stat)."""
+    ticks = sum(int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[12]) for pid in pids)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def resident_kib(pids: Sequence[int]) -> int:
@@ -177,9 +190,11 @@ class Load:
     def measure(self, groups: Groups) -> Figures:
         """Return the figures of the run, with what each of the groups of processes used meanwhile."""
         cpu: list[dict[str, float]] = []
+        kernel: list[dict[str, float]] = []
         kib: list[dict[str, int]] = []
         while not (line := self._line()).startswith("{"):
             cpu.append({name: cpu_seconds(pids) for name, pids in groups.items()})
+            kernel.append({name: kernel_seconds(pids) for name, pids in groups.items()})
             kib.append({name: resident_kib(pids) for name, pids in groups.items()})
         self._end()
         told: dict[str, Any] = json.loads(line)
@@ -188,6 +203,7 @@ class Load:
             **told | {name: Times(**told[name]) for name in ("deliveries", "replies")},
             greeted_seconds=self.greeted_seconds,
             cpu={name: cpu[1][name] - cpu[0][name] for name in groups},
+            kernel={name: kernel[1][name] - kernel[0][name] for name in groups},
             grown_kib={name: kib[1][name] - kib[0][name] for name in groups},
         )
 

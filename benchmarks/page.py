@@ -70,7 +70,8 @@ def _rows(results: Results, drawn: Mapping[str, str]) -> Iterator[str]:
         yield from _table(row, result)
         yield ""
         load = f"load average before {result.load_before:.1f}"
-        yield f"`{row.name}`: {result.taken}, medians of {result.repeats}, {load}."
+        pace = f", processor at {result.pace:.0%} of its best" if result.pace else ""
+        yield f"`{row.name}`: {result.taken}, medians of {result.repeats}, {load}{pace}."
         yield ""
         if row.name in drawn:
             yield f"![{row.title}](images/{drawn[row.name]})"

@@ -34,6 +34,8 @@ class Result:
     repeats: int
     figures: dict[str, dict[str, Spread]] = field(default_factory=dict)
     failed: dict[str, str] = field(default_factory=dict)
+    pace: float = 0.0
+    """The processor's speed before, as a share of its best (`machine.pace`); 0: not looked at."""
 
     def median(self, label: str, key: str) -> float | None:
         """Return a figure, or nothing when it was not measured."""

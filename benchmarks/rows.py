@@ -55,6 +55,7 @@ class Row:
 
 PER_CORE = Column("per_core_k", "k deliveries per core-second", ".0f")
 COST = Column("cpu_us", "CPU µs per delivery")
+KERNEL = Column("kernel_us", "of that in the kernel")
 SEEN = Column("seen_k", "k deliveries/s seen", ".0f")
 P50, P99 = Column("p50_ms", "p50 ms", ".1f"), Column("p99_ms", "p99 ms", ".1f")
 CORES = (
@@ -68,7 +69,7 @@ ACKNOWLEDGED = (
     Column("ack_p99_ms", "send to ack p99 ms", ".1f"),
 )
 REFUSED = Column("refused", "refused", ".0f")
-SATURATED = (PER_CORE, COST, SEEN, *CORES)
+SATURATED = (PER_CORE, COST, KERNEL, SEEN, *CORES)
 PACED = (P50, P99, COST, *CORES)
 
 
@@ -134,7 +135,7 @@ ROWS = (
         "single",
         "A write for each delivery, in a room of 1,000",
         "One message is under way, and the gateway lets nothing wait for others (`FLUSH_SECONDS` of 1 µs).",
-        (COST, SEEN, Column("per_frame", "deliveries per frame"), *CORES),
+        (COST, KERNEL, SEEN, Column("per_frame", "deliveries per frame"), *CORES),
         ("Node ws", "FastAPI tutorial", "C send(2)", "least Python"),
         _load(one_at_a_time(1000), single),
         ours=lambda session: session.start(OURS, partial(parley, UNJOINED)),

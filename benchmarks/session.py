@@ -123,6 +123,7 @@ def told(figures: Figures) -> Measured:
         "seen_k": figures.rate / 1000,
         "per_core_k": 1000 / figures.cpu_us,
         "cpu_us": figures.cpu_us,
+        "kernel_us": figures.kernel_us,
         "message_us": 1e6 * figures.cpu["server"] / max(1, figures.sent),
         "p50_ms": figures.deliveries.p50_ms,
         "p99_ms": figures.deliveries.p99_ms,
