@@ -17,6 +17,7 @@ from chassis.lifecycle import Background
 from chassis.streams import record
 from chat_service import endpoints
 from chat_service.archive import Archive
+from chat_service.heard import Heard
 from chat_service.heartbeat import Heartbeat
 from chat_service.log import Log
 from chat_service.methods import Methods
@@ -32,6 +33,8 @@ log = logs.get(__name__)
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 VERSION_TABLE = "chat_alembic_version"
+HEARD_BATCHES = 2
+"""Batches of the archive that are kept as they were heard: one on its way into SQL, and what comes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,7 @@ class Parts:
     database: Database
     log: Log
     rooms: Rooms
+    heard: Heard
     queries: Queries
     archive: Archive
     notices: Notices
@@ -58,13 +62,16 @@ def build(settings: Settings) -> Parts:
     queries = Queries(database, settings.chat_receipts)
     rooms = Rooms(room_log, queries.state, settings.chat_rooms_cached, settings.chat_receipts)
     notices = Notices(bus, settings.nats_replicas)
-    archive = Archive(database, queries, room_log, rooms, notices, settings)
+    heard = Heard(HEARD_BATCHES * settings.chat_archive_batch)
+    archive = Archive(database, queries, room_log, rooms, heard, notices, settings)
     methods = Methods(room_log, rooms, queries, archive, notices, settings)
     room_log.on_epoch(rooms.forget_all)
+    room_log.on_epoch(lambda _epoch: heard.forget())
     bus.on_disconnect(rooms.doubt_all)
+    bus.on_disconnect(heard.forget)
     bus.on_disconnect(archive.compare_again)
     bus.on_connect(archive.hurry)
-    return Parts(bus, database, room_log, rooms, queries, archive, notices, methods, Heartbeat(bus))
+    return Parts(bus, database, room_log, rooms, heard, queries, archive, notices, methods, Heartbeat(bus))
 
 
 def create(settings: Settings) -> FastAPI:
@@ -98,7 +105,9 @@ async def _connect(parts: Parts, worker: Worker) -> None:
     await parts.bus.connect()
 
     def hear(message: Message) -> None:
-        parts.rooms.hear(record(message))
+        found = record(message)
+        parts.rooms.hear(found)
+        parts.heard.add(found)
         parts.archive.wake()
 
     # Before any room is read: a state counts as fresh only if nothing can have been missed since.

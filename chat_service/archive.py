@@ -20,6 +20,7 @@ from chassis.database import Database, DatabaseUnavailable
 from chassis.streams import Record, StreamState
 from chat_service import batches, metrics, models
 from chat_service.fitting import misfit
+from chat_service.heard import Heard
 from chat_service.log import Log, Poison, event_of
 from chat_service.notices import Notices
 from chat_service.queries import Position, Queries
@@ -41,6 +42,7 @@ class Archive:
         queries: Queries,
         room_log: Log,
         rooms: Rooms,
+        heard: Heard,
         notices: Notices,
         settings: Settings,
     ) -> None:
@@ -48,6 +50,7 @@ class Archive:
         self._queries = queries
         self._log = room_log
         self._rooms = rooms
+        self._heard = heard
         self._notices = notices
         self._settings = settings
         self._wake = asyncio.Event()
@@ -104,7 +107,7 @@ class Archive:
             position = await self._look(position)
         if self._misfit is not None:
             return False
-        records = await self._log.read(position.sequence, self._settings.chat_archive_batch)
+        records = await self._behind(position.sequence, self._settings.chat_archive_batch)
         if not records:
             self._reached(position.sequence)
             return False
@@ -119,6 +122,14 @@ class Archive:
         # Below a whole batch it has caught up; the next one is cheaper per record when there are more in it.
         self._reached(records[-1].sequence)
         return False
+
+    async def _behind(self, sequence: int, limit: int) -> list[Record]:
+        """Return up to `limit` records behind `sequence`, in order: as they were heard, else out of the log."""
+        self._log.require()
+        heard = self._heard.after(sequence, limit)
+        records = heard or await self._log.read(sequence, limit)
+        metrics.archive_records.labels("heard" if heard else "log").inc(len(records))
+        return records
 
     def _reached(self, sequence: int) -> None:
         """Take note that nothing behind `sequence` was in the log a moment ago."""

@@ -83,6 +83,12 @@ archive_batches = Counter(
     "Batches offered to the archive, by result (stored, or lost to another replica).",
     ["result"],
 )
+archive_records = Counter(
+    "parley_chat_archive_records",
+    "Records taken into the archive, by source: heard on the live subjects, or read from the log once more; a rise of "
+    "log means that the archive is behind, or that the live subjects skip records.",
+    ["source"],
+)
 archive_failures = Counter(
     "parley_chat_archive_failures",
     "Times the archiver had to wait and try again, by what was away; a rise means NATS or the database fails.",
@@ -96,6 +102,7 @@ poison = Counter(
 start_at_zero(duplicates, "memory", "archive", "nats")
 start_at_zero(append_groups, "stored", "refused", "unknown")
 start_at_zero(archive_batches, "stored", "lost")
+start_at_zero(archive_records, "heard", "log")
 start_at_zero(archive_failures, "log", "database")
 
 # What happens with each command, gathered (chassis/metrics.py).

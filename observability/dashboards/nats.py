@@ -282,10 +282,14 @@ _OURS = Row(
         ),
         lines(
             "Archive at work",
-            "Batches stored or lost to another replica, attempts that failed, and records that could not be read. "
-            "Failures name what is away; any unreadable record means something else wrote to the log.",
+            "Records taken as they were heard or read from the log, batches stored or lost to another replica, "
+            "attempts that failed, and records that could not be read. Records from the log mean that the archive was "
+            "behind; failures name what is away; any unreadable record means something else wrote to the log.",
             "ops",
             [
+                Query(
+                    "sum by (source) (rate(parley_chat_archive_records_total[$__rate_interval]))", "records: {{source}}"
+                ),
                 Query(
                     "sum by (result) (rate(parley_chat_archive_batches_total[$__rate_interval]))", "batches {{result}}"
                 ),

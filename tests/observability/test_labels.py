@@ -23,7 +23,7 @@ BUDGET = {
 NAMES = {
     # ours
     "cause", "code", "kind", "known_by", "method", "operation", "outcome", "queue", "reason", "result", "route",
-    "stage", "status", "table", "transport", "version",
+    "source", "stage", "status", "table", "transport", "version",
     # histograms, and what prometheus_client tells of Python
     "le", "generation", "implementation", "major", "minor", "patchlevel",
     # the exporter of NATS, as the official one

@@ -88,11 +88,12 @@ async def test_what_was_answered_is_in_the_next_read(replicas: Replicas, asker: 
 async def test_a_rebuilt_archive_is_the_same(
     replicas: Replicas, asker: Asker, nats: NatsServer, database: str, tmp_path: Path
 ) -> None:
-    """rebuild-archive leaves the tables as they were, with the service running beside it."""
+    """rebuild-archive, which reads the log, makes the tables that were made of what was heard, beside a service."""
     replica = replicas()
     await live_in(asker)
     await archived(replica, nats, tmp_path)
     before = await tables(database)
+    assert replica.metric('parley_chat_archive_records_total{source="heard"}') > 30
 
     replica.run("rebuild-archive")
 
