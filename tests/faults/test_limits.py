@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from websockets.exceptions import WebSocketException
 
 from tests.bench import processes
 from tests.bench.clients import Frames, eventually, guest
@@ -16,6 +17,8 @@ from tests.faults.conftest import Enter
 from tests.faults.rows import Row
 from tests.faults.stage import Stage, pids_of
 
+NOT_LET_IN = (OSError, TimeoutError, AssertionError, httpx.HTTPError, WebSocketException)
+"""How a newcomer learns that there is no place for it, or that whoever was to answer is dead."""
 AGAIN_SECONDS = 2
 """Between two crowds of newcomers who say nothing."""
 
@@ -64,7 +67,7 @@ async def test_file_descriptors_run_out(row: Row, stage: Stage, enter: Enter) ->
         try:
             async with asyncio.timeout(2), await Frames.open(stage.fleet.doors[0]) as frames:  # type: ignore[arg-type]
                 await frames.enter(account.access)
-        except (OSError, TimeoutError, AssertionError):
+        except NOT_LET_IN:
             return False
         return True
 
@@ -103,7 +106,7 @@ async def test_memory_runs_out(row: Row, stage: Stage, enter: Enter) -> None:
                 async with asyncio.timeout(5):
                     frames.append(await Frames.open(stage.fleet.doors[0]))  # type: ignore[arg-type]
                     await frames[-1].enter(account.access)
-            except (OSError, TimeoutError, AssertionError, httpx.HTTPError):
+            except NOT_LET_IN:
                 break
         row.figure("connections until it was killed", len(frames))
         for one in frames:
