@@ -15,9 +15,9 @@ from benchmarks.servers import NCHAN, PEERS
 PACKAGES = ("uvicorn", "uvloop", "nats-py", "fastapi", "python-socketio", "channels")
 NODE_PACKAGES = ("ws", "socket.io")
 DOCUMENTS = (":!/docs", ":!/*.md", ":!/benchmarks/results.json")
+DEBIAN_PACKAGES = ("libnginx-mod-nchan", "redis-server", "gcc")
 WORK, TRIES = 20_000, 400
 """How much `pace` has done, a few milliseconds of it, and how often."""
-DEBIAN_PACKAGES = ("libnginx-mod-nchan", "redis-server", "gcc")
 
 
 def described() -> dict[str, str]:

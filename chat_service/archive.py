@@ -103,7 +103,8 @@ class Archive:
     async def step(self) -> bool:
         """Store the next batch; return whether there may be more."""
         position = await self._queries.position()
-        if time.monotonic() >= self._look_at or position.epoch != self._log.epoch:
+        doubted = self._compared < self._outages  # then nothing is taken before it was compared
+        if doubted or time.monotonic() >= self._look_at or position.epoch != self._log.epoch:
             position = await self._look(position)
         if self._misfit is not None:
             return False

@@ -51,6 +51,14 @@ def test_aims_are_judged() -> None:
     assert not found["at least 10 x Node ws"].reached
 
 
+def test_a_row_says_how_fast_the_processor_was() -> None:
+    """As a share of its best; a row of before that was looked at says nothing."""
+    kept = results(Parley=[BETTER])
+    assert not any("of its best" in line for line in page.body(kept, {}).splitlines())
+    kept.rows["room"].pace = 0.55
+    assert any(line.endswith(", processor at 55% of its best.") for line in page.body(kept, {}).splitlines())
+
+
 def test_failures_are_in_the_table() -> None:
     """A server that could not be had is a line of its row, with the reason."""
     kept = results(Parley=[BETTER])

@@ -244,6 +244,31 @@ async def test_an_archive_ahead_of_the_log_is_not_wiped(
     assert len((await tables(database))["chat_events"]) == 4
 
 
+async def test_a_log_that_went_back_under_the_service_is_noticed_first(
+    replicas: Replicas, asker: Asker, nats: NatsServer, database: str, tmp_path: Path
+) -> None:
+    """After an outage nothing is archived before log and archive were compared, however seldom that is done otherwise:
+    the log, which went back meanwhile, may be longer than the archive within a moment."""
+    replica = replicas(CHAT_ARCHIVE_IDLE_SECONDS="60")
+    await asker.ask(ADA, "room.join", room=GENERAL)
+    nats.stop()
+    shutil.copytree(nats.directory / "store", tmp_path / "backup")
+    nats.start()
+    for n in range(5):
+        await asker.insist(ADA, "message.send", room=GENERAL, id=f"m{n}", text="lost with the disk")
+    await archived(replica, nats, tmp_path)
+    before = await tables(database)
+    nats.stop()
+    shutil.rmtree(nats.directory / "store")
+    shutil.move(tmp_path / "backup", nats.directory / "store")
+    nats.start()
+
+    for n in range(20):
+        await asker.insist(ADA, "message.send", room=GENERAL, id=f"new{n}", text="by the log")
+    await says(replica, "run rebuild-archive")
+    assert await tables(database) == before
+
+
 async def test_old_ids_wait_for_the_archive(replicas: Replicas, asker: Asker, nats: NatsServer, tmp_path: Path) -> None:
     """With fewer receipts than the archive lags behind, sends wait for it instead of guessing."""
     replica = replicas(CHAT_RECEIPTS="1", CHAT_ARCHIVE_GATHER_SECONDS="0.3")
